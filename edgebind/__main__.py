@@ -1,0 +1,5 @@
+"""`python -m edgebind` is `edgebind`."""
+
+from edgebind.cli import run
+
+run()

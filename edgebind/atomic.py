@@ -1,0 +1,111 @@
+"""Writing files and directories so that a reader sees all of them or none.
+
+Everything is written beside its target, flushed to the disk and renamed. A full disk, Ctrl-C or a power cut leaves the
+old state and never half of the new one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from edgebind.errors import StorageError
+
+
+@contextlib.contextmanager
+def directory(target: Path) -> Iterator[Path]:
+    """A scratch directory beside `target` that takes its place when the block ends without an error.
+
+    An older `target` is moved aside first and removed only once the new one stands.
+
+    Raises
+    ------
+    StorageError: when the disk is full or cannot be written.
+    """
+    with _storage_errors(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        scratch = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    try:
+        with _storage_errors(target):
+            yield scratch
+            _flush_tree(scratch)
+            os.chmod(scratch, 0o755)  # mkdtemp makes it private, a bundle is for everybody
+            _take_place(scratch, target)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def file(target: Path) -> Iterator[Path]:
+    """A scratch path beside `target` that takes its place when the block ends without an error.
+
+    Raises
+    ------
+    StorageError: when the disk is full or cannot be written.
+    """
+    with _storage_errors(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=target.suffix, dir=target.parent)
+        os.close(handle)
+    scratch = Path(name)
+    try:
+        with _storage_errors(target):
+            yield scratch
+            _flush(scratch)
+            os.chmod(scratch, 0o644)
+            scratch.replace(target)
+    finally:
+        scratch.unlink(missing_ok=True)
+
+
+def _take_place(scratch: Path, target: Path) -> None:
+    if not target.exists():
+        scratch.rename(target)
+        return
+    old = Path(tempfile.mkdtemp(prefix=f".{target.name}.old.", dir=target.parent)) / target.name
+    target.rename(old)
+    try:
+        scratch.rename(target)
+    except BaseException:
+        old.rename(target)
+        raise
+    finally:
+        shutil.rmtree(old.parent, ignore_errors=True)
+
+
+def _flush_tree(root: Path) -> None:
+    for path in sorted(root.rglob("*")):
+        if path.is_file():
+            _flush(path)
+
+
+def _flush(path: Path) -> None:
+    with open(path, "rb+") as stream:
+        os.fsync(stream.fileno())
+
+
+@contextlib.contextmanager
+def _storage_errors(target: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise _as_storage_error(error, target) from error
+
+
+def _as_storage_error(error: OSError, target: Path) -> Exception:
+    remedies = {
+        errno.ENOSPC: ("the disk is full", "free some space or choose another place"),
+        errno.EDQUOT: ("the disk quota is used up", "free some space or choose another place"),
+        errno.EROFS: ("the file system is read-only", "choose another place"),
+        errno.EACCES: ("no permission to write", "choose another place or change its owner"),
+        errno.ENOTDIR: ("a part of the path is a file", "choose another place"),
+    }
+    if error.errno not in remedies:
+        return error
+    what, remedy = remedies[error.errno]
+    return StorageError(what, where=target, remedy=f"{remedy}; nothing was written")

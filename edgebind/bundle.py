@@ -1,0 +1,218 @@
+"""A bundle: one encoder with all that belongs to it, in a folder that can be copied to a device.
+
+    manifest.json        what it is, and the sha256 of every other file
+    encoder.onnx         one input, one output (batch, dim) of unit rows; in INT8 the Q/DQ graph for TensorRT
+    encoder.u8s8.onnx    INT8 only: the same ranges for CPUs with VNNI
+    encoder.u8u8.onnx    INT8 only: the same ranges for every other CPU (no saturating kernels)
+    labels.npz           prompts and their vectors
+
+Nothing in a bundle is trusted before it has been checked: names stay inside the folder, bytes match their hashes, and a
+graph reads no file that is not one of the bundle's own.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path, PurePosixPath
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from edgebind import atomic, labels, manifest, onnx_external, preprocess
+from edgebind.errors import BundleError, OptionError
+from edgebind.labels import LabelBank
+from edgebind.manifest import Manifest
+from edgebind.signals import Floats, Window
+
+if TYPE_CHECKING:
+    from edgebind.backends.base import Backend
+
+ENCODER = "encoder.onnx"
+LABELS = "labels.npz"
+
+
+class Bundle:
+    """A verified bundle. Open one with `edgebind.load(folder)`; the encoder is loaded on first use.
+
+    Attributes
+    ----------
+    manifest: what the encoder is.
+    labels: the prompts it can name, with their vectors; empty if the bundle brings none.
+    """
+
+    def __init__(self, folder: Path, description: Manifest, bank: LabelBank, *, backend: str, threads: int | None) -> None:
+        self.folder = folder
+        self.manifest = description
+        self.labels = bank
+        self._preprocess = preprocess.build(description.preprocess)
+        self._backend_name = backend
+        self._threads = threads
+        self._backend: Backend | None = None
+
+    @property
+    def backend(self) -> Backend:
+        """The loaded encoder."""
+        if self._backend is None:
+            from edgebind import backends
+
+            self._backend = backends.open_backend(self._backend_name, self.folder, self.manifest, threads=self._threads)
+        return self._backend
+
+    def prepare(self, windows: Sequence[Window] | Sequence[Floats] | Floats) -> np.ndarray:
+        """Physical units -> the encoder's input: windows (or their samples) -> (batch, ...)."""
+        samples = [window.samples if isinstance(window, Window) else window for window in windows]
+        if not samples:
+            raise OptionError("nothing to embed", wanted="at least one window", got=0)
+        return np.stack([self._preprocess(np.asarray(item)) for item in samples])
+
+    def embed(self, windows: Sequence[Window] | Sequence[Floats] | Floats) -> Floats:
+        """Unit vectors of some windows.
+
+        Parameters
+        ----------
+        windows: windows, or arrays in the manifest's units: each (channels, length) for a signal, (height, width) for
+            thermal and depth frames, (height, width, 3) for vision.
+
+        Returns
+        -------
+        (batch, dim) float32, rows of Euclidean length 1.
+
+        Raises
+        ------
+        RecordingError: a window of the wrong shape, or with values that are no numbers.
+        BackendError: the encoder cannot be run here.
+        """
+        feed = {self.backend.input_name: self.prepare(windows)}
+        return self.backend.infer(feed)[self.backend.output_name]
+
+    def close(self) -> None:
+        """Give the encoder back; calling it twice is harmless."""
+        if self._backend is not None:
+            self._backend.close()
+            self._backend = None
+
+    def __enter__(self) -> Bundle:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        of = self.manifest
+        return f"<Bundle {of.space} {of.modality} {of.precision}, {of.dim} dimensions, {len(self.labels)} labels>"
+
+
+def load(folder: str | Path, *, backend: str = "auto", threads: int | None = None) -> Bundle:
+    """Open the bundle in `folder` after checking every byte of it.
+
+    Parameters
+    ----------
+    backend: `auto`, or the name of one of `edgebind.backends.NAMES`.
+    threads: upper bound of threads for a CPU backend; None chooses one.
+
+    Raises
+    ------
+    BundleError: no bundle, one of another format, or one that was altered.
+    """
+    folder = Path(folder)
+    description = verify(folder)
+    bank = LabelBank.empty(description.dim)
+    if LABELS in description.files:
+        bank = labels.read(folder / LABELS, description.dim)
+    if bank.prompts != description.labels:
+        raise BundleError("labels differ from the manifest's", where=folder / LABELS, wanted=description.labels)
+    return Bundle(folder, description, bank, backend=backend, threads=threads)
+
+
+def verify(folder: Path) -> Manifest:
+    """The manifest of `folder`, once every file in it has been found whole and its own.
+
+    Raises
+    ------
+    BundleError: a file is missing or altered, a name leaves the folder, a graph reads a file that is not listed.
+    """
+    description = manifest.read(folder / manifest.FILE)
+    if ENCODER not in description.files:
+        raise BundleError(f"the manifest lists no {ENCODER}", where=folder / manifest.FILE)
+    for name, digest in description.files.items():
+        _verify_file(folder, name, digest)
+    for name in description.files:
+        if name.endswith(".onnx"):
+            _verify_externals(folder, name, description.files)
+    return description
+
+
+def write(target: Path, description: Manifest, sources: Mapping[str, Path | bytes]) -> Manifest:
+    """Write a bundle to `target`, whole or not at all; returns the manifest with its hashes.
+
+    Parameters
+    ----------
+    sources: file name in the bundle -> its bytes, or a file to move in.
+
+    Raises
+    ------
+    StorageError: the disk is full or cannot be written.
+    """
+    if target.exists() and not (target / manifest.FILE).is_file() and (target.is_file() or any(target.iterdir())):
+        raise OptionError("will not replace what is no bundle", where=target, remedy="choose another --out")
+    with atomic.directory(target) as scratch:
+        for name, source in sources.items():
+            _place(scratch / name, source)
+        complete = description.with_files({name: sha256(scratch / name) for name in sources})
+        (scratch / manifest.FILE).write_text(complete.to_json(), encoding="utf-8")
+        verify(scratch)
+    return complete
+
+
+def sha256(path: Path) -> str:
+    """Hex digest of a file, read in pieces so that a graph of gigabytes needs no gigabytes of memory."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as stream:
+        while piece := stream.read(1 << 20):
+            digest.update(piece)
+    return digest.hexdigest()
+
+
+def _place(path: Path, source: Path | bytes) -> None:
+    import shutil
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if isinstance(source, bytes):
+        path.write_bytes(source)
+    else:
+        shutil.copyfile(source, path)
+
+
+def _verify_file(folder: Path, name: str, digest: str) -> None:
+    path = folder / name
+    pure = PurePosixPath(name)
+    if pure.is_absolute() or ".." in pure.parts or "\\" in name or not _is_inside(path, folder):
+        raise BundleError(f"file {name!r} lies outside the bundle", where=folder / manifest.FILE, remedy="do not trust it")
+    if not path.is_file():
+        raise BundleError(f"file {name!r} is missing", where=folder, remedy="copy or export the bundle again")
+    found = sha256(path)
+    if found != digest:
+        raise BundleError(
+            f"file {name!r} was altered",
+            where=folder,
+            wanted=f"sha256 {digest[:12]}",
+            got=found[:12],
+            remedy="copy or export the bundle again",
+        )
+
+
+def _is_inside(path: Path, folder: Path) -> bool:
+    return path.resolve().is_relative_to(folder.resolve())
+
+
+def _verify_externals(folder: Path, name: str, files: Mapping[str, str]) -> None:
+    for location in sorted(onnx_external.locations(folder / name)):
+        own = str(PurePosixPath(name).parent / location)
+        if own not in files:
+            raise BundleError(
+                f"graph {name!r} reads {location!r}, which is not a file of the bundle", where=folder, remedy="do not trust it"
+            )

@@ -1,0 +1,81 @@
+"""`edgebind`: one small file a command. A command parses, calls the library once and prints."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+import click
+
+from edgebind import __version__
+
+# Listed by hand, so that `--help` imports none of them: name -> one line for the list of commands.
+COMMANDS = {
+    "export": "Checkpoint -> ONNX -> simplified -> calibrated -> a bundle.",
+    "run": "Stream a sensor, live or recorded, into the space.",
+    "embed": "Embed recordings into one NPZ file.",
+    "labels": "Embed new prompts for the runtime to recognise.",
+    "inspect": "Show what a bundle is and check that it is whole.",
+    "bench": "Latency percentiles of a bundle on this machine.",
+    "bind": "Train a tower into the space from a recipe.",
+    "doctor": "What this machine can run, and why not the rest.",
+}
+
+INTERRUPTED = 130
+"""Exit code after Ctrl-C, as shells count it: 128 + SIGINT."""
+
+
+class _LazyGroup(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name not in COMMANDS:
+            return None
+        command: click.Command = importlib.import_module(f"edgebind.cli.{name}").command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="edgebind")
+def group() -> None:
+    """Put sensors, pictures and words into one embedding space, on a Jetson.
+
+    \b
+    edgebind export --precision int8      make INT8 bundles of the starter space
+    edgebind run --sensor imu             stream a sensor and name what it sees
+    edgebind doctor                       find out what this machine can run
+    """
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command; returns its exit code: 0, 1 for a failure of edgebind itself, 2 for bad input, 130 for Ctrl-C."""
+    from edgebind.errors import EdgebindError
+
+    try:
+        group.main(args=arguments, prog_name="edgebind", standalone_mode=False)
+    except click.exceptions.Abort:
+        click.echo("edgebind: interrupted; nothing half-written is left", err=True)
+        return INTERRUPTED
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except click.exceptions.Exit as error:
+        return error.exit_code
+    except EdgebindError as error:
+        click.echo(f"edgebind: {error}", err=True)
+        return 2
+    except BrokenPipeError:
+        # The reader of our output went away (`| head`): nothing is wrong, and there is nobody left to tell.
+        sys.stdout = None  # type: ignore[assignment]
+        return 0
+    return 0
+
+
+def run() -> None:
+    """Entry point of the installed `edgebind` command."""
+    sys.exit(main())

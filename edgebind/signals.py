@@ -1,0 +1,85 @@
+"""The nouns of the stream: what flows from a sensor to a sink.
+
+    Chunk  -> Window   -> Embedding
+    source    windower    embedder
+
+Times are int64 nanoseconds. A window's start is inclusive, its stop exclusive. Values are SI: m/s², rad/s, °C, metres.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float32]
+Times = NDArray[np.int64]
+
+NANOSECONDS = 1_000_000_000
+"""Nanoseconds in a second."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Some consecutive samples of one sensor, as they arrived."""
+
+    times: Times
+    """(n,) nanoseconds, never falling; equal times are allowed, because phones deliver samples in batches."""
+    samples: Floats
+    """(n, channels) of a signal, or (n, height, width[, 3]) of a camera."""
+    origin: str = ""
+    """Where it came from, for messages: a file, a topic, a port."""
+
+    def __len__(self) -> int:
+        return len(self.times)
+
+
+@dataclass(frozen=True, slots=True)
+class Quality:
+    """How far a window can be believed."""
+
+    coverage: float = 1.0
+    """Share of the window's span that real samples cover, 0 to 1."""
+    gap_ms: float = 0.0
+    """Longest hole in the window, milliseconds."""
+    saturated: float = 0.0
+    """Share of values that stand at the sensor's limit, 0 to 1."""
+
+    def to_dict(self) -> dict[str, float]:
+        return {
+            "coverage": round(self.coverage, 4),
+            "gap_ms": round(self.gap_ms, 3),
+            "saturated": round(self.saturated, 4),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """One stretch of a signal on the bundle's own time grid, or one frame of a camera."""
+
+    start_ns: int
+    """Inclusive."""
+    stop_ns: int
+    """Exclusive."""
+    samples: Floats
+    """(channels, length) of a signal, or (height, width[, 3]) of a camera; physical units."""
+    quality: Quality = field(default_factory=Quality)
+    origin: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Embedding:
+    """A unit vector of the space, with the times of the window it stands for."""
+
+    start_ns: int
+    stop_ns: int
+    vector: Floats
+    """(dim,), Euclidean length 1."""
+    quality: Quality = field(default_factory=Quality)
+    labels: dict[str, float] = field(default_factory=dict)
+    """Prompt -> probability; empty when the bundle has no label bank."""
+    latency_ms: float = 0.0
+    """From the arrival of the window's last sample to this vector."""
+    sensor: str = ""
+    origin: str = ""
