@@ -1,0 +1,62 @@
+"""Accelerometer and gyroscope: m/s² and rad/s -> what the IMU tower reads."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgebind.errors import RecordingError
+from edgebind.preprocess import checks, config
+
+Six = tuple[float, float, float, float, float, float]
+
+STANDARD_GRAVITY = 9.80665
+"""m/s², by definition (CGPM 1901)."""
+
+CHANNELS = 6
+
+
+@dataclass(frozen=True)
+class ImuPreprocessor:
+    """`(samples - offset) / scale`, channel by channel, then limited to ±`clip`.
+
+    ImageBind never published its order of channels, its units or its normalisation. The defaults are edgebind's own
+    convention, written into every manifest: order ax ay az gx gy gz; acceleration in multiples of standard gravity,
+    gravity included; rotation in rad/s as it is. Both are then of the order of one when a person or a robot moves.
+    """
+
+    kind: str = field(default="imu", init=False)
+    offset: Six = (0.0,) * 6
+    """m/s² for the first three channels, rad/s for the last three."""
+    scale: Six = (STANDARD_GRAVITY,) * 3 + (1.0,) * 3
+    """Same units as `offset`; positive."""
+    clip: float | None = None
+    """Largest magnitude of an output, without unit; None alters no value."""
+
+    def __post_init__(self) -> None:
+        for name, six in (("offset", self.offset), ("scale", self.scale)):
+            config.demand(len(six) == CHANNELS and config.is_real(*six), name, "six finite numbers", six)
+        config.demand(min(self.scale) > 0, "scale", "six positive numbers", self.scale)
+        if self.clip is not None:
+            config.demand(config.is_real(self.clip) and self.clip > 0, "clip", "a positive number or null", self.clip)
+
+    def __call__(self, samples: NDArray[np.floating]) -> NDArray[np.float32]:
+        """(6, length) in m/s² and rad/s -> float32 (6, length).
+
+        Raises
+        ------
+        RecordingError: another shape, no samples, no numbers, NaN or infinity.
+        """
+        window = checks.numeric(samples, "IMU window")
+        if window.ndim != 2 or window.shape[0] != CHANNELS:
+            raise RecordingError("IMU window has another shape", wanted="(6, length)", got=window.shape)
+        values = checks.finite(window, "IMU window")
+        offset, scale = (np.asarray(six, np.float32)[:, None] for six in (self.offset, self.scale))
+        scaled = (values - offset) / scale
+        return scaled if self.clip is None else np.clip(scaled, -self.clip, self.clip)
+
+    def to_dict(self) -> dict[str, object]:
+        """The `preprocess` dictionary of a manifest."""
+        return config.to_dict(self)

@@ -1,0 +1,1 @@
+"""Binding a sensor's tower to the space (extra: train)."""

@@ -1,0 +1,320 @@
+"""Labelled IMU recordings on one time grid, and batches of augmented windows drawn from them."""
+
+from __future__ import annotations
+
+import gzip
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from edgebind import preprocess
+from edgebind.errors import OptionError, RecordingError
+from edgebind.manifest import WindowSpec
+from edgebind.signals import NANOSECONDS, Chunk, Floats
+from edgebind.train.recipe import Data, Recipe, from_table
+from edgebind.train.task import HeldOut, class_index, require_every_class, shares
+from edgebind.window import Windower
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """One recording as it was made: its own times, and the label of each sample."""
+
+    group: str
+    """Person or run; a group is either trained on or held out, never both."""
+    kind: str
+    """`person` or `robot`: they move differently, so they are augmented differently."""
+    times: NDArray[np.int64]
+    """(n,) nanoseconds."""
+    samples: Floats
+    """(n, 6) m/s² and rad/s, accelerometer first."""
+    labels: NDArray[np.str_]
+    """(n,) names as the data has them."""
+
+
+@dataclass(frozen=True)
+class Augment:
+    """How far a window may be bent while it still means the same. Pairs are (person, robot)."""
+
+    stretch: tuple[float, ...] = (0.03, 0.03)
+    """Largest relative change of speed."""
+    rotation_deg: tuple[float, ...] = (20.0, 4.0)
+    """Largest turn of the mounting about a random axis."""
+    gain: tuple[float, ...] = (0.15, 0.2)
+    """Standard deviation of the log of the movement's strength; gravity is kept."""
+    half_turn: float = 0.0
+    """Probability of a half turn of a person's sensor about a random axis: worn the other way round."""
+    mirror: float = 0.0
+    """Probability of a mirrored person: worn on the other side."""
+    acceleration_noise: float = 0.03
+    """m/s², standard deviation."""
+    rotation_noise: float = 0.003
+    """rad/s, standard deviation."""
+    acceleration_bias: float = 0.1
+    """m/s², standard deviation."""
+    rotation_bias: float = 0.005
+    """rad/s, standard deviation."""
+    lost: float = 0.05
+    """Probability that the gyroscope, or a single channel, is silent."""
+    plain: float = 0.3
+    """Probability that a window keeps its own speed and grid."""
+    overhang: int = 50
+    """Samples by which a person's window may reach beyond its recording, whose edge value is then repeated."""
+    boundary: int = 10
+    """Windows whose centre lies nearer than this many samples to a change of label..."""
+    boundary_weight: float = 0.5
+    """...are drawn this much less often: where one movement ends is a matter of opinion."""
+    run_power: float = 0.5
+    """A robot's runs are drawn by length ** this, so that long runs do not drown the short."""
+
+
+class ImuTask:
+    """Batches of windows and held-out windows of the recipe's recordings."""
+
+    def __init__(self, recipe: Recipe) -> None:
+        self.recipe = recipe
+        self.rng = np.random.default_rng(recipe.seed)
+        self.spec: WindowSpec = from_table(WindowSpec, recipe.window, where="recipe", prefix="window.")
+        self.augment: Augment = from_table(Augment, recipe.augment, where="recipe", prefix="augment.")
+        self.classes = class_index(recipe)
+        self._preprocess = preprocess.build(recipe.preprocess)
+        labelled = [(data, item) for data in recipe.data for item in read(data)]
+        self._held_out = [item for data, item in labelled if item.group in data.test]
+        self._pool = _Pool([item for data, item in labelled if item.group not in data.test], self)
+        self._shares = shares(recipe)
+
+    def batch(self, size: int) -> tuple[Tensor, Tensor]:
+        """(size, 6, length) encoder inputs and (size,) class indices."""
+        labels = self.rng.choice(len(self._shares), size, p=self._shares)
+        rows = np.array([self._pool.draw(label, self.rng) for label in labels])
+        robot = self._pool.robot[rows]
+        moved = _Mounting.draw(size, robot, self.augment, self.rng).apply(self._cut(rows, robot))
+        noisy = self._disturb(moved, robot)
+        inputs = np.stack([self._preprocess(window) for window in noisy.astype(np.float32)])
+        return torch.from_numpy(self._silence(inputs)), torch.from_numpy(labels)
+
+    def _cut(self, rows: NDArray[np.int64], robot: NDArray[np.bool_]) -> NDArray[np.float64]:
+        """(size, 6, length): windows centred on `rows`, at a speed and phase of their own."""
+        rng, how = self.rng, self.augment
+        plain = rng.random(len(rows)) < how.plain
+        most = np.where(robot, how.stretch[1], how.stretch[0])
+        stretch = np.where(plain, 1.0, 1 + rng.uniform(-1, 1, len(rows)) * most)
+        shift = np.where(plain, 0.0, rng.uniform(-0.5, 0.5, len(rows)))
+        steps = np.arange(self.spec.length) - self.spec.length // 2
+        at = rows[:, None] + steps * stretch[:, None] + shift[:, None]
+        first, last = self._pool.first[rows][:, None], self._pool.last[rows][:, None]
+        at = np.clip(at, first, last)
+        low = np.floor(at).astype(np.int64)
+        high = np.minimum(low + 1, last)
+        part = (at - low)[..., None]
+        return (self._pool.samples[low] * (1 - part) + self._pool.samples[high] * part).transpose(0, 2, 1)
+
+    def _disturb(self, windows: NDArray[np.float64], robot: NDArray[np.bool_]) -> NDArray[np.float64]:
+        """Another strength of movement, a sensor's bias and its noise."""
+        rng, how, size = self.rng, self.augment, len(windows)
+        gain = np.exp(rng.normal(size=size) * np.where(robot, how.gain[1], how.gain[0]))[:, None, None]
+        acceleration, rotation = windows[:, :3], windows[:, 3:]
+        still = acceleration.mean(axis=2, keepdims=True)
+        acceleration = still * (1 + 0.02 * rng.normal(size=(size, 1, 1))) + (acceleration - still) * gain
+        level = rng.random((size, 1, 1))
+        acceleration = acceleration + how.acceleration_bias * rng.normal(size=(size, 3, 1))
+        acceleration += how.acceleration_noise * level * rng.normal(size=acceleration.shape)
+        rotation = rotation * gain + how.rotation_bias * rng.normal(size=(size, 3, 1)) * rng.random((size, 1, 1))
+        rotation += how.rotation_noise * level * rng.normal(size=rotation.shape)
+        return np.concatenate([acceleration, rotation], axis=1)
+
+    def _silence(self, inputs: Floats) -> Floats:
+        """Lose the gyroscope, or one channel, of a few windows."""
+        chance = self.rng.random(len(inputs))
+        channel = self.rng.integers(0, 6, len(inputs))
+        inputs[chance < self.augment.lost / 2, 3:] = 0
+        single = (chance >= self.augment.lost / 2) & (chance < self.augment.lost)
+        inputs[single, channel[single]] = 0
+        return inputs
+
+    def held_out(self) -> list[HeldOut]:
+        """Every whole window of the held-out groups, through the runtime's own windower, by the label at its centre."""
+        inputs, labels = [], []
+        for item in self._held_out:
+            for window in windows_of(item, self.spec):
+                name = label_at(item, (window.start_ns + window.stop_ns) // 2)
+                if name in self.classes:
+                    inputs.append(self._preprocess(window.samples))
+                    labels.append(self.classes[name])
+        return [HeldOut(np.stack(inputs), np.array(labels))] if inputs else []
+
+
+class _Pool:
+    """All recordings to learn from, end to end on the window's grid, and where each class may be centred."""
+
+    def __init__(self, recordings: list[Labelled], task: ImuTask) -> None:
+        grids = [on_grid(item, task.spec.rate_hz) for item in recordings]
+        lengths = [len(samples) for samples, _ in grids]
+        ends = np.cumsum(lengths, dtype=np.int64)
+        self.samples = np.concatenate([samples for samples, _ in grids]) if grids else np.zeros((0, 6), np.float32)
+        self.first = np.repeat(ends - lengths, lengths)
+        self.last = np.repeat(ends - 1, lengths)
+        self.robot = np.repeat([item.kind == "robot" for item in recordings], lengths)
+        self._centres, self._odds = self._index(recordings, [labels for _, labels in grids], task)
+        require_every_class(np.array([len(rows) for rows in self._centres]), task.recipe)
+
+    def draw(self, label: int, rng: np.random.Generator) -> int:
+        """A row that may be the centre of a window of this class."""
+        return int(self._centres[label][np.searchsorted(self._odds[label], rng.random())])
+
+    def _index(
+        self, recordings: list[Labelled], labels: list[NDArray[np.str_]], task: ImuTask
+    ) -> tuple[list[NDArray[np.int64]], list[NDArray[np.float64]]]:
+        centres: list[list[NDArray[np.int64]]] = [[] for _ in task.classes]
+        weights: list[list[NDArray[np.float64]]] = [[] for _ in task.classes]
+        offset = 0
+        for item, names in zip(recordings, labels, strict=True):
+            rows, odds = _centres(names, item.kind == "robot", task.spec.length, task.augment)
+            for name, at in task.classes.items():
+                mine = names[rows] == name
+                power = task.augment.run_power - 1 if item.kind == "robot" else 0.0
+                centres[at].append(rows[mine] + offset)
+                weights[at].append(odds[mine] * max(1, mine.sum()) ** power)
+            offset += len(names)
+        joined = [np.concatenate(weight) for weight in weights]
+        return [np.concatenate(rows) for rows in centres], [np.cumsum(w) / max(w.sum(), 1e-9) for w in joined]
+
+
+def _centres(
+    labels: NDArray[np.str_], robot: bool, length: int, how: Augment
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Rows of one recording that may be a window's centre, and how often each is drawn."""
+    reach = length // 2 - (0 if robot else how.overhang)
+    rows = np.arange(max(0, reach), len(labels) - max(0, reach))
+    changes = np.flatnonzero(labels[1:] != labels[:-1]) + 0.5
+    if not len(changes) or not len(rows):
+        return rows, np.ones(len(rows))
+    distance = np.abs(rows[:, None] - changes).min(axis=1)
+    return rows, np.where(distance < how.boundary, how.boundary_weight, 1.0)
+
+
+@dataclass(frozen=True)
+class _Mounting:
+    """How each sensor of a batch is turned: a rotation, or a mirror image and a rotation."""
+
+    turn: NDArray[np.float64]
+    """(batch, 3, 3)."""
+    flip: NDArray[np.float64]
+    """(batch, 3) of signs. A mirrored acceleration changes sign along the mirror's normal, a rate in the other two axes."""
+
+    @classmethod
+    def draw(cls, size: int, robot: NDArray[np.bool_], how: Augment, rng: np.random.Generator) -> _Mounting:
+        axis = rng.normal(size=(size, 3))
+        axis /= np.linalg.norm(axis, axis=1, keepdims=True)
+        most = np.where(robot, how.rotation_deg[1], how.rotation_deg[0])
+        turn = rotations(axis, rng.random(size) * most * (math.pi / 180))
+        half = 2.0 * np.eye(3)[rng.integers(0, 3, size)] - 1
+        turned = ~robot & (rng.random(size) < how.half_turn)
+        turn = np.where(turned[:, None, None], turn * half[:, None, :], turn)
+        mirrored = ~robot & (rng.random(size) < how.mirror)
+        normal = 1 - 2.0 * np.eye(3)[rng.integers(0, 3, size)]
+        return cls(turn, np.where(mirrored[:, None], normal, 1.0))
+
+    def apply(self, windows: NDArray[np.float64]) -> NDArray[np.float64]:
+        """(batch, 6, length) -> the same seen by the turned sensors."""
+        # A rate is an axial vector: a mirror turns it by determinant x reflection.
+        axial = self.flip * self.flip.prod(axis=1, keepdims=True)
+        acceleration = self.turn @ (windows[:, :3] * self.flip[..., None])
+        return np.concatenate([acceleration, self.turn @ (windows[:, 3:] * axial[..., None])], axis=1)
+
+
+def rotations(axis: NDArray[np.float64], angle: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(batch, 3) unit axes and (batch,) radians -> (batch, 3, 3), by Rodrigues' formula."""
+    x, y, z = axis.T
+    zero = np.zeros_like(x)
+    cross = np.stack([zero, -z, y, z, zero, -x, -y, x, zero], axis=1).reshape(-1, 3, 3)
+    sine, cosine = np.sin(angle)[:, None, None], np.cos(angle)[:, None, None]
+    return np.eye(3) + sine * cross + (1 - cosine) * (cross @ cross)
+
+
+def on_grid(item: Labelled, rate_hz: float) -> tuple[Floats, NDArray[np.str_]]:
+    """A whole recording at a uniform rate: (n, 6) samples and (n,) labels.
+
+    Phones deliver samples in batches, so arrival times are replaced by the straight line through them before they are
+    interpolated.
+    """
+    index = np.arange(len(item.times))
+    since = (item.times - item.times[0]) / NANOSECONDS
+    slope, start = np.polyfit(index, since, 1)
+    position = np.arange(int((len(index) - 1) * slope * rate_hz) + 1) / (rate_hz * slope)
+    samples = np.stack([np.interp(position, index, channel) for channel in item.samples.T], axis=1)
+    nearest = np.clip(np.round(position).astype(np.int64), 0, len(index) - 1)
+    return samples.astype(np.float32), item.labels[nearest]
+
+
+def windows_of(item: Labelled, spec: WindowSpec) -> Iterator[object]:
+    """The windows that the runtime would cut from a recording."""
+    windower = Windower(spec)
+    yield from windower.push(Chunk(item.times, item.samples, origin=item.group))
+    yield from windower.finish()
+
+
+def label_at(item: Labelled, time_ns: int) -> str:
+    """The label of the sample nearest to a time."""
+    at = int(np.clip(np.searchsorted(item.times, time_ns), 1, len(item.times) - 1))
+    earlier = time_ns - item.times[at - 1] < item.times[at] - time_ns
+    return str(item.labels[at - 1 if earlier else at])
+
+
+def read(data: Data) -> list[Labelled]:
+    """All recordings of one folder in its published layout.
+
+    Raises
+    ------
+    OptionError: there is no reader of that name, or a held-out group that the data does not have.
+    RecordingError: the folder holds no recordings of that layout.
+    """
+    if data.reader not in READERS:
+        raise OptionError("unknown reader", where=data.path, wanted=" or ".join(READERS), got=repr(data.reader))
+    found = READERS[data.reader](Path(data.path))
+    if not found:
+        raise RecordingError(f"no recordings in the layout {data.reader!r}", where=data.path)
+    absent = sorted(set(data.test) - {item.group for item in found})
+    if absent:
+        raise OptionError("a held-out group is not in the data", where=data.path, got=absent[0])
+    return found
+
+
+def _read_spsw(folder: Path) -> list[Labelled]:
+    """Matey-Sanz et al. 2023: one folder a person; x_acc..z_acc, x_gyro..z_gyro, timestamp in Unix ms, label."""
+    found = []
+    for path in sorted(folder.glob("*/*.csv*")):
+        table = _table(path, str)
+        times = table[:, 6].astype(np.int64) * 1_000_000
+        found.append(Labelled(path.parent.name, "person", times, table[:, :6].astype(np.float32), table[:, 7]))
+    return found
+
+
+def _read_borealtc(folder: Path) -> list[Labelled]:
+    """LaRocque et al. 2024: one folder a terrain; time in s, wx..wz, ax..az."""
+    found = []
+    for path in sorted(folder.glob("*/imu_*.csv*")):
+        table = _table(path, np.float64)
+        times = np.round(table[:, 0] * NANOSECONDS).astype(np.int64)
+        samples = table[:, [4, 5, 6, 1, 2, 3]].astype(np.float32)
+        group = f"{path.parent.name}/{path.name.split('.')[0]}"
+        found.append(Labelled(group, "robot", times, samples, np.full(len(times), path.parent.name)))
+    return found
+
+
+def _table(path: Path, kind: type) -> NDArray[np.generic]:
+    opener: Callable[..., object] = gzip.open if path.suffix == ".gz" else open
+    try:
+        with opener(path, "rt") as stream:  # type: ignore[attr-defined]
+            return np.loadtxt(stream, delimiter=",", skiprows=1, dtype=kind, ndmin=2)
+    except ValueError as error:
+        raise RecordingError(f"cannot be read as a table: {error}", where=path) from error
+
+
+READERS: dict[str, Callable[[Path], list[Labelled]]] = {"spsw": _read_spsw, "borealtc": _read_borealtc}

@@ -1,0 +1,74 @@
+"""A reader sees all of a file or folder, or none of it."""
+
+from __future__ import annotations
+
+import errno
+from pathlib import Path
+
+import pytest
+
+from edgebind import atomic
+from edgebind.errors import StorageError
+
+
+def _names(folder: Path) -> list[str]:
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
+
+
+def test_directory_appears_whole(tmp_path: Path) -> None:
+    target = tmp_path / "deep" / "bundle"
+    with atomic.directory(target) as scratch:
+        (scratch / "a").write_text("new")
+        assert not target.exists()
+    assert _names(tmp_path) == ["deep", "deep/bundle", "deep/bundle/a"]
+
+
+def test_directory_replaces_an_older_one(tmp_path: Path) -> None:
+    target = tmp_path / "bundle"
+    target.mkdir()
+    (target / "old").write_text("old")
+    with atomic.directory(target) as scratch:
+        (scratch / "new").write_text("new")
+    assert _names(tmp_path) == ["bundle", "bundle/new"]
+
+
+@pytest.mark.parametrize("accident", [KeyboardInterrupt, RuntimeError])
+def test_directory_keeps_the_old_one_after_an_accident(tmp_path: Path, accident: type[BaseException]) -> None:
+    target = tmp_path / "bundle"
+    target.mkdir()
+    (target / "old").write_text("old")
+    with pytest.raises(accident), atomic.directory(target) as scratch:
+        (scratch / "half").write_text("ha")
+        raise accident
+    assert _names(tmp_path) == ["bundle", "bundle/old"]
+
+
+def test_file_appears_whole_or_not_at_all(tmp_path: Path) -> None:
+    target = tmp_path / "out.npz"
+    with atomic.file(target) as scratch:
+        scratch.write_text("first")
+        assert scratch.suffix == ".npz"  # writers that add a missing suffix must find it there
+    with pytest.raises(KeyboardInterrupt), atomic.file(target) as scratch:
+        scratch.write_text("sec")
+        raise KeyboardInterrupt
+    assert _names(tmp_path) == ["out.npz"]
+    assert target.read_text() == "first"
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES])
+def test_trouble_with_the_disk_is_one_clear_line(tmp_path: Path, number: int) -> None:
+    with pytest.raises(StorageError, match="nothing was written"), atomic.directory(tmp_path / "bundle"):
+        raise OSError(number, "as the kernel says it")
+    assert _names(tmp_path) == []
+
+
+def test_a_full_device_is_one_clear_line(tmp_path: Path) -> None:
+    with pytest.raises(StorageError, match="the disk is full"), atomic.file(tmp_path / "out"), open("/dev/full", "w") as full:
+        full.write("x" * 100_000)
+    assert _names(tmp_path) == []
+
+
+def test_a_file_where_a_folder_should_be(tmp_path: Path) -> None:
+    (tmp_path / "taken").write_text("")
+    with pytest.raises((StorageError, FileExistsError)), atomic.file(tmp_path / "taken" / "out") as scratch:
+        scratch.write_text("never")
