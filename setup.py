@@ -12,7 +12,9 @@ def packages() -> dict[str, str]:
         # The links edgebind/<layer> are for editors and type checkers; the wheel takes the folders themselves.
         found = {name: folder for name, folder in found.items() if not f"{name}.".startswith(f"edgebind.{layer}.")}
         inner = find_packages(where=layer)
-        found |= {f"edgebind.{layer}": layer} | {f"edgebind.{layer}.{name}": f"{layer}/{name.replace('.', '/')}" for name in inner}
+        found |= {f"edgebind.{layer}": layer} | {
+            f"edgebind.{layer}.{name}": f"{layer}/{name.replace('.', '/')}" for name in inner
+        }
     return found
 
 

@@ -1,4 +1,6 @@
 """Latency of a bundle, measured honestly."""
 
 if __name__ != "edgebind.benchmarks":
-    raise ImportError("import it as edgebind.benchmarks: the folder benchmarks/ at the top of the repository is a part of the package")
+    raise ImportError(
+        "import it as edgebind.benchmarks: the folder benchmarks/ at the top of the repository is a part of the package"
+    )

@@ -34,7 +34,7 @@ def directory(target: Path) -> Iterator[Path]:
         with _storage_errors(target):
             yield scratch
             _flush_tree(scratch)
-            os.chmod(scratch, 0o755)  # mkdtemp makes it private, a bundle is for everybody
+            scratch.chmod(0o755)  # mkdtemp makes it private, a bundle is for everybody
             _take_place(scratch, target)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
@@ -57,7 +57,7 @@ def file(target: Path) -> Iterator[Path]:
         with _storage_errors(target):
             yield scratch
             _flush(scratch)
-            os.chmod(scratch, 0o644)
+            scratch.chmod(0o644)
             scratch.replace(target)
     finally:
         scratch.unlink(missing_ok=True)

@@ -42,7 +42,9 @@ class Bundle:
     labels: the prompts it can name, with their vectors; empty if the bundle brings none.
     """
 
-    def __init__(self, folder: Path, description: Manifest, bank: LabelBank, *, backend: str, threads: int | None) -> None:
+    def __init__(
+        self, folder: Path, description: Manifest, bank: LabelBank, *, backend: str, threads: int | None
+    ) -> None:
         self.folder = folder
         self.manifest = description
         self.labels = bank
@@ -191,7 +193,9 @@ def _verify_file(folder: Path, name: str, digest: str) -> None:
     path = folder / name
     pure = PurePosixPath(name)
     if pure.is_absolute() or ".." in pure.parts or "\\" in name or not _is_inside(path, folder):
-        raise BundleError(f"file {name!r} lies outside the bundle", where=folder / manifest.FILE, remedy="do not trust it")
+        raise BundleError(
+            f"file {name!r} lies outside the bundle", where=folder / manifest.FILE, remedy="do not trust it"
+        )
     if not path.is_file():
         raise BundleError(f"file {name!r} is missing", where=folder, remedy="copy or export the bundle again")
     found = sha256(path)
@@ -214,5 +218,7 @@ def _verify_externals(folder: Path, name: str, files: Mapping[str, str]) -> None
         own = str(PurePosixPath(name).parent / location)
         if own not in files:
             raise BundleError(
-                f"graph {name!r} reads {location!r}, which is not a file of the bundle", where=folder, remedy="do not trust it"
+                f"graph {name!r} reads {location!r}, which is not a file of the bundle",
+                where=folder,
+                remedy="do not trust it",
             )

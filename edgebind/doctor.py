@@ -63,7 +63,9 @@ def _machine() -> Iterator[Finding]:
     free = shutil.disk_usage(Path.cwd()).free / 1e9
     yield Finding("machine", "disk", free > 1, f"{free:.1f} GB free here", "" if free > 1 else "free some space")
     present, detail = cuda_driver()
-    yield Finding("machine", "gpu", present, detail, "" if present else "fine for CPU use; a Jetson has it from JetPack")
+    yield Finding(
+        "machine", "gpu", present, detail, "" if present else "fine for CPU use; a Jetson has it from JetPack"
+    )
 
 
 def _board() -> str:
@@ -82,7 +84,9 @@ def _backends() -> Iterator[Finding]:
     ):
         found = _package("backend", module, remedy)
         if found.ok and not present:
-            found = Finding("backend", module, False, f"{found.detail}, but {reason}", "it can build engines, not run them")
+            found = Finding(
+                "backend", module, False, f"{found.detail}, but {reason}", "it can build engines, not run them"
+            )
         yield found
 
 

@@ -51,7 +51,9 @@ class EdgebindError(Exception):
 
     def _line(self) -> str:
         line = self.what if self.where is None else f"{self.where}: {self.what}"
-        contrast = [f"{word} {value}" for word, value in (("wanted", self.wanted), ("got", self.got)) if value is not None]
+        contrast = [
+            f"{word} {value}" for word, value in (("wanted", self.wanted), ("got", self.got)) if value is not None
+        ]
         if contrast:
             line += f" ({', '.join(contrast)})"
         if self.remedy:

@@ -68,10 +68,16 @@ def read(path: Path, dim: int | None = None) -> LabelBank:
     except FileNotFoundError:
         raise BundleError("no such label bank", where=path, remedy=remedy) from None
     except (OSError, ValueError, KeyError, EOFError, OptionError) as error:
-        raise BundleError("not a label bank", where=path, wanted="arrays prompts and embeddings", remedy=remedy) from error
+        raise BundleError(
+            "not a label bank", where=path, wanted="arrays prompts and embeddings", remedy=remedy
+        ) from error
     if dim is not None and bank.dim != dim:
-        raise BundleError("label bank of another space", where=path, wanted=f"dimension {dim}", got=bank.dim, remedy=remedy)
+        raise BundleError(
+            "label bank of another space", where=path, wanted=f"dimension {dim}", got=bank.dim, remedy=remedy
+        )
     lengths = np.linalg.norm(bank.embeddings, axis=1)
     if not np.allclose(lengths, 1, atol=1e-3):
-        raise BundleError("label vectors must be unit vectors", where=path, got=f"lengths {lengths.min()}..{lengths.max()}")
+        raise BundleError(
+            "label vectors must be unit vectors", where=path, got=f"lengths {lengths.min()}..{lengths.max()}"
+        )
     return bank

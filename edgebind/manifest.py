@@ -131,4 +131,6 @@ def _check_values(manifest: Manifest, path: Path) -> None:
     if not 0 < manifest.dim <= 65536:
         raise BundleError("the dimension cannot be", where=path, wanted="1 to 65536", got=manifest.dim)
     if not 0 < manifest.logit_scale <= 1000:
-        raise BundleError("the logit scale cannot be", where=path, wanted="above 0, at most 1000", got=manifest.logit_scale)
+        raise BundleError(
+            "the logit scale cannot be", where=path, wanted="above 0, at most 1000", got=manifest.logit_scale
+        )

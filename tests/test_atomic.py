@@ -63,7 +63,11 @@ def test_trouble_with_the_disk_is_one_clear_line(tmp_path: Path, number: int) ->
 
 
 def test_a_full_device_is_one_clear_line(tmp_path: Path) -> None:
-    with pytest.raises(StorageError, match="the disk is full"), atomic.file(tmp_path / "out"), open("/dev/full", "w") as full:
+    with (
+        pytest.raises(StorageError, match="the disk is full"),
+        atomic.file(tmp_path / "out"),
+        open("/dev/full", "w") as full,
+    ):
         full.write("x" * 100_000)
     assert _names(tmp_path) == []
 

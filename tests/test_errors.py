@@ -33,7 +33,9 @@ def _tree() -> list[type[Exception]]:
 def test_docstring_draws_every_error_below_its_parent(kind: type[Exception]) -> None:
     assert errors.__doc__ is not None
     drawn = {
-        match[2]: len(match[1]) for line in errors.__doc__.splitlines() if (match := re.match(r"([ │├└─]*)(\w+Error)\b", line))
+        match[2]: len(match[1])
+        for line in errors.__doc__.splitlines()
+        if (match := re.match(r"([ │├└─]*)(\w+Error)\b", line))
     }
     names = list(drawn)
     above = [name for name in names[: names.index(kind.__name__)] if drawn[name] < drawn[kind.__name__]]

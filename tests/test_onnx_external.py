@@ -22,7 +22,9 @@ def _external(location: str) -> onnx.TensorProto:
     return tensor
 
 
-def _graph(name: str, initialisers: list[onnx.TensorProto], nodes: list[onnx.NodeProto] | None = None) -> onnx.GraphProto:
+def _graph(
+    name: str, initialisers: list[onnx.TensorProto], nodes: list[onnx.NodeProto] | None = None
+) -> onnx.GraphProto:
     return helper.make_graph(nodes or [], name, [], [], initializer=initialisers)
 
 

@@ -34,12 +34,26 @@ def test_the_wheel_holds_what_git_tracks_and_nothing_else(tmp_path: Path) -> Non
     export.mkdir()
     files = subprocess.Popen(["git", "ls-files", "-z"], cwd=ROOT, stdout=subprocess.PIPE)
     subprocess.run(
-        ["tar", "--null", "--files-from=-", "--ignore-failed-read", "-cf", str(tmp_path / "s.tar")], cwd=ROOT, stdin=files.stdout, check=True
+        ["tar", "--null", "--files-from=-", "--ignore-failed-read", "-cf", str(tmp_path / "s.tar")],
+        cwd=ROOT,
+        stdin=files.stdout,
+        check=True,
     )
     files.communicate()
     subprocess.run(["tar", "-xf", str(tmp_path / "s.tar"), "-C", str(export)], check=True)
     subprocess.run(
-        [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation", "-w", str(tmp_path), str(export)],
+        [
+            sys.executable,
+            "-m",
+            "pip",
+            "wheel",
+            "-q",
+            "--no-deps",
+            "--no-build-isolation",
+            "-w",
+            str(tmp_path),
+            str(export),
+        ],
         check=True,
     )
     (wheel,) = tmp_path.glob("*.whl")
@@ -53,7 +67,9 @@ def test_a_layer_is_a_part_of_edgebind_and_nothing_on_its_own(layer: str) -> Non
         [sys.executable, "-c", f"import {layer}"], cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert f"import it as edgebind.{layer}" in bare.stderr
-    whole = subprocess.run([sys.executable, "-c", f"import edgebind.{layer}"], cwd=ROOT, capture_output=True, check=False)
+    whole = subprocess.run(
+        [sys.executable, "-c", f"import edgebind.{layer}"], cwd=ROOT, capture_output=True, check=False
+    )
     assert whole.returncode == 0, whole.stderr
 
 

@@ -53,7 +53,9 @@ class OnnxRuntimeBackend:
         self._session = _session(graph, threads, optimise)
         inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
         if len(inputs) != 1 or len(outputs) != 1:
-            raise BackendError("not an encoder", where=graph, wanted="1 input, 1 output", got=f"{len(inputs)}, {len(outputs)}")
+            raise BackendError(
+                "not an encoder", where=graph, wanted="1 input, 1 output", got=f"{len(inputs)}, {len(outputs)}"
+            )
         self.input_name: str = inputs[0].name
         self.output_name: str = outputs[0].name
         self._dtype = _TYPES.get(inputs[0].type, np.float32)
@@ -73,14 +75,19 @@ class OnnxRuntimeBackend:
         if self.input_name not in feed:
             raise BackendError("no such input", where=self.graph, wanted=self.input_name, got=sorted(feed))
         value = np.ascontiguousarray(feed[self.input_name], dtype=self._dtype)
-        if value.ndim != 1 + len(self._shape) or any(
-            isinstance(want, int) and want != got for want, got in zip(self._shape, value.shape[1:])
-        ):
+        if not self._fits(value.shape):
             raise BackendError("input of the wrong shape", where=self.graph, wanted=("batch", *self._shape), got=value.shape)
         (output,) = self._session.run([self.output_name], {self.input_name: value})
         if not np.isfinite(output).all():
             raise BackendError("the encoder returned values that are no numbers", where=self.graph)
         return {self.output_name: output}
+
+    def _fits(self, shape: tuple[int, ...]) -> bool:
+        """Whether an input of that shape can be fed; names in the graph's shape stand for any size."""
+        if len(shape) != 1 + len(self._shape):
+            return False
+        pairs = zip(self._shape, shape[1:], strict=True)
+        return all(not isinstance(want, int) or want == got for want, got in pairs)
 
     def close(self) -> None:
         self._session = None
@@ -98,9 +105,7 @@ def _session(graph: Path, threads: int | None, optimise: bool) -> Any:
     try:
         import onnxruntime
     except ImportError as error:
-        raise MissingDependencyError(
-            "onnxruntime is not installed", remedy='pip install "edgebind[cpu]"'
-        ) from error
+        raise MissingDependencyError("onnxruntime is not installed", remedy='pip install "edgebind[cpu]"') from error
     if threads is not None and threads < 1:
         raise OptionError("threads out of range", wanted="at least 1", got=threads)
     options = onnxruntime.SessionOptions()

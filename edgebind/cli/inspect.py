@@ -32,14 +32,22 @@ def _rows(folder: Path, manifest: Manifest) -> list[tuple[str, str]]:
     window, gate = manifest.window, manifest.gate
     rows = [
         ("bundle", f"{folder}: whole, {len(manifest.files)} files match their hashes"),
-        ("encoder", f"{manifest.modality} into space {manifest.space!r}, {manifest.dim} dimensions, {manifest.precision}"),
+        (
+            "encoder",
+            f"{manifest.modality} into space {manifest.space!r}, {manifest.dim} dimensions, {manifest.precision}",
+        ),
         ("window", f"{window.seconds:g} s at {window.rate_hz:g} Hz, one every {window.hop_seconds:g} s"),
         ("channels", ", ".join(f"{c} [{u}]" for c, u in zip(window.channels, window.units, strict=True))),
         ("preprocess", json.dumps(manifest.preprocess, ensure_ascii=False)),
         ("labels", "; ".join(manifest.labels) or "none: give some with edgebind run --labels"),
-        *(("", f"{name}  {(folder / name).stat().st_size / 1e6:.2f} MB  sha256 {digest[:12]}") for name, digest in manifest.files.items()),
+        *(
+            ("", f"{name}  {(folder / name).stat().st_size / 1e6:.2f} MB  sha256 {digest[:12]}")
+            for name, digest in manifest.files.items()
+        ),
     ]
     if gate:
-        rows.append(("gate", ", ".join(f"{key} {value}" for key, value in gate.items() if not isinstance(value, (dict, list)))))
+        rows.append(
+            ("gate", ", ".join(f"{key} {value}" for key, value in gate.items() if not isinstance(value, (dict, list))))
+        )
     rows += [(key, str(value)) for key, value in manifest.provenance.items() if not isinstance(value, (dict, list))]
     return rows

@@ -31,7 +31,8 @@ from edgebind.errors import CheckpointError, OptionError
 from edgebind.models.imagebind import ARCHITECTURES, Tower, build_tower, causal_mask, reference_key
 
 LICENCE_NOTE = (
-    "ImageBind's weights are licensed CC-BY-NC 4.0 by Meta: no commercial use, of distilled students neither."
+    "ImageBind's published weights are licensed CC-BY-NC 4.0 by Meta: not for commercial use, "
+    "and nothing trained from them should be taken for free of it."
 )
 """Shown wherever a user meets these weights, and carried by every file that `save_towers` writes from them."""
 
@@ -271,17 +272,16 @@ def _read(file: Path) -> Mapping[Any, Any]:
 
 
 def _first_bytes(file: Path) -> bytes:
-    remedy = "give the path of imagebind_huge.pth, which its authors publish, or of a .safetensors file"
-    if not file.exists():
-        raise CheckpointError("no such file", where=file, remedy=remedy)
-    if not file.is_file():
-        raise CheckpointError("not a file", where=file, wanted="a checkpoint", got="a directory", remedy=remedy)
     try:
         with file.open("rb") as stream:
             return stream.read(16)
     except OSError as error:
         raise CheckpointError(
-            "cannot be read", where=file, got=error.strerror, remedy="change its owner or mode"
+            "cannot be read",
+            where=file,
+            wanted="a file",
+            got=error.strerror,
+            remedy="give imagebind_huge.pth, which its authors publish, or a file that edgebind saved",
         ) from error
 
 
@@ -306,7 +306,9 @@ def _unpickled(file: Path, mmap: bool) -> object:
 
 def _state_dict(content: object, file: Path) -> Mapping[Any, Any]:
     """`content` itself, or the state dict that a training loop wrapped in it."""
-    while isinstance(content, Mapping):
+    for _ in range(4):  # a pickle can hold a mapping that holds itself
+        if not isinstance(content, Mapping):
+            break
         inner = next((content[key] for key in _NESTED_UNDER if isinstance(content.get(key), Mapping)), None)
         if inner is None:
             return content

@@ -71,10 +71,7 @@ ARCHITECTURES: dict[str, Architecture] = {
 
 
 class PatchStem(nn.Module):
-    """Square, possibly overlapping patches of a one-channel picture -> tokens, row by row.
-
-    (batch, 1, height, width) -> (batch, patches, token)
-    """
+    """Square, maybe overlapping patches -> tokens, row by row: (batch, 1, height, width) -> (batch, patches, token)."""
 
     def __init__(self, token: int, kernel: int, stride: int) -> None:
         super().__init__()
@@ -388,8 +385,9 @@ class Tower(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(batch, *input_shape) -> (batch, 1024), unit rows: what is exported."""
         unit = self.postprocessor[0]
-        # The mean of several clips' unit vectors is shorter than 1.
-        return unit(self._mean_of_clips(x, unit)) if self.modality == "audio" else unit(self._vectors(x))  # type: ignore[no-any-return]
+        if self.modality == "audio":  # the mean of several clips' unit vectors is shorter than 1: normalised twice
+            return unit(self._mean_of_clips(x, unit))  # type: ignore[no-any-return]
+        return unit(self._vectors(x))  # type: ignore[no-any-return]
 
     def scaled(self, x: Tensor) -> Tensor:
         """(batch, *input_shape) -> (batch, 1024): what the reference returns, unit vectors x `logit_scale`."""
@@ -400,7 +398,7 @@ class Tower(nn.Module):
     def _mean_of_clips(self, clips: Tensor, finish: Callable[[Tensor], Tensor]) -> Tensor:
         """(batch, clips, 1, mel, frames) -> (batch, 1024): `finish` each clip's vector, then average."""
         vectors = finish(self._vectors(clips.flatten(0, 1)))
-        return vectors.unflatten(0, (-1, clips.shape[1])).mean(dim=1)
+        return vectors.reshape(-1, clips.shape[1], EMBEDDING).mean(dim=1)
 
     def _vectors(self, x: Tensor) -> Tensor:
         tokens = self.preprocessor(x)
@@ -433,12 +431,10 @@ class ImageBind(nn.Module):
         return super().train(mode)
 
 
-def build_tower(
-    modality: str, *, architecture: Architecture | None = None, device: torch.device | str = "cpu"
-) -> Tower:
+def build_tower(modality: str, *, architecture: Architecture | None = None, device: str = "cpu") -> Tower:
     """A tower with random weights, in training mode; on the device "meta" it costs neither time nor memory.
 
-    `architecture` defaults to that of ImageBind-huge.
+    `architecture` defaults to ImageBind-huge's.
 
     Raises
     ------
@@ -449,16 +445,15 @@ def build_tower(
         return Tower(modality, architecture or ARCHITECTURES[modality])
 
 
-def build(names: Iterable[str] = tuple(ARCHITECTURES), *, device: torch.device | str = "cpu") -> ImageBind:
+def build(names: Iterable[str] = tuple(ARCHITECTURES), *, device: str = "cpu") -> ImageBind:
     """ImageBind with the named towers; the keys of its state dict are those of the reference, of these towers."""
     return ImageBind({name: build_tower(name, device=device) for name in names})
 
 
 def logit_scale(tower: Tower) -> float:
     """What the reference multiplies this tower's unit vectors by: min(exp(s), 100), for vision 1."""
-    if len(tower.postprocessor) == 1:
-        return 1.0
-    return min(math.exp(float(tower.postprocessor[1].log_logit_scale)), LARGEST_SCALE)
+    last = tower.postprocessor[-1]
+    return math.exp(min(float(last.log_logit_scale), math.log(LARGEST_SCALE))) if isinstance(last, LogitScale) else 1.0
 
 
 def reference_key(modality: str, key: str) -> str:

@@ -89,8 +89,9 @@ class AudioPreprocessor:
 
     def _picture(self, clip: Floats) -> Floats:
         centred = clip - clip.mean(dtype=np.float64).astype(np.float32)
-        mel = fbank(centred[0], self.rate_hz, self.mel_bins).T[:, : self.frames]
-        padded = np.pad(mel, ((0, 0), (0, self.frames - mel.shape[1])))
+        mel = fbank(centred[0], self.rate_hz, self.mel_bins)[: self.frames]
+        padded = np.zeros((self.mel_bins, self.frames), np.float32)
+        padded[:, : len(mel)] = mel.T
         scaled: Floats = (padded - np.float32(self.mean)) / np.float32(self.std)
         return scaled[None]
 

@@ -52,7 +52,8 @@ class ImuPreprocessor:
         window = checks.numeric(samples, "IMU window")
         if window.ndim != 2 or window.shape[0] != CHANNELS:
             raise RecordingError("IMU window has another shape", wanted="(6, length)", got=window.shape)
-        values = checks.finite(window, "IMU window")
+        # A slice of (length, 6) chunks arrives transposed; a backend binds rows that lie one after another.
+        values = np.ascontiguousarray(checks.finite(window, "IMU window"))
         offset, scale = (np.asarray(six, np.float32)[:, None] for six in (self.offset, self.scale))
         scaled = (values - offset) / scale
         return scaled if self.clip is None else np.clip(scaled, -self.clip, self.clip)

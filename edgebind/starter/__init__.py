@@ -1,9 +1,9 @@
 """The starter space: small IMU and thermal towers that ship in the package, so that the first minute needs no download.
 
-    imu-fp32/ imu-int8/ thermal-fp32/ thermal-int8/    bundles
-    recordings/                                        short real excerpts: demo, calibration, gate
-    recipes/                                           what `edgebind bind` made the towers from
-    MODEL_CARD.md                                      data, seeds, held-out numbers
+imu-fp32/ imu-int8/ thermal-fp32/ thermal-int8/    bundles
+recordings/                                        short real excerpts: demo, calibration, gate
+recipes/                                           what `edgebind bind` made the towers from
+MODEL_CARD.md                                      data, seeds, held-out numbers
 """
 
 from __future__ import annotations

@@ -4,15 +4,17 @@
                                           ├─ symmetric InfoNCE
     prompts of their classes -> anchor ───┘
 
-The run folder holds `tower.safetensors` (for `edgebind export --checkpoint`), `run.json` (held-out numbers, seed, versions)
-and `recipe.toml`; while it runs, also `state.pt`, from which the same command goes on after Ctrl-C or a crash.
+The run folder holds `tower.safetensors` (for `edgebind export --checkpoint`) and `run.json` (held-out numbers, seed,
+versions); while it runs, also a state from which the same command goes on after Ctrl-C or a crash.
 """
 
 from __future__ import annotations
 
 import copy
+import functools
 import json
 import math
+import operator
 import platform
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -30,12 +32,15 @@ from edgebind.manifest import WindowSpec
 from edgebind.models import students, tower_file
 from edgebind.signals import Floats
 from edgebind.train import accuracy, losses
+from edgebind.train.accuracy import Answer
 from edgebind.train.recipe import Recipe, from_table
 from edgebind.train.task import Task, open_task
 
 Encode = Callable[[tuple[str, ...]], Floats]
-Progress = Callable[[int, int, float], None]
-"""Called with the step, the number of steps and the loss."""
+Progress = Callable[[str, int, int, float], None]
+"""Called with the stage, the step, the number of steps and the loss."""
+Results = dict[str, dict[str, Answer]]
+"""Variant of the held-out items -> question -> answer."""
 
 SAVE_EVERY = 100
 """Steps between two states from which a run can go on."""
@@ -142,7 +147,9 @@ class Run:
         """
         state = torch.load(path, weights_only=True)
         if state["recipe"] != repr(self.recipe):
-            raise OptionError("the run in progress has another recipe", where=path, remedy="remove it or name another out")
+            raise OptionError(
+                "the run in progress has another recipe", where=path, remedy="remove it or name another out"
+            )
         self.tower.load_state_dict(state["tower"])
         self.average.load_state_dict(state["average"])
         self.optimiser.load_state_dict(state["optimiser"])
@@ -151,8 +158,13 @@ class Run:
         self.task.rng.bit_generator.state = json.loads(state["numpy"])
 
 
-def bind(recipe: Recipe, encode: Encode, *, progress: Progress = lambda step, steps, loss: None) -> dict[str, Any]:
-    """Train the recipe's tower, measure it on what was held out, and write the run folder.
+def bind(
+    recipe: Recipe, encode: Encode, *, progress: Progress = lambda stage, step, steps, loss: None
+) -> dict[str, Any]:
+    """Measure the recipe fold by fold, then train its tower on everything, and write the run folder.
+
+    The numbers come from towers that never saw the people, runs or dates they are judged on; the tower that is kept has
+    learned from all of them, by the same recipe.
 
     Parameters
     ----------
@@ -169,18 +181,39 @@ def bind(recipe: Recipe, encode: Encode, *, progress: Progress = lambda step, st
     """
     out = Path(recipe.out)
     texts = _embed(recipe, encode)
-    run = Run(recipe, open_task(recipe), texts)
-    state = out / "state.pt"
+    folds = [_fold(recipe, fold, texts, progress) for fold in range(recipe.folds)]
+    run = _train(Run(recipe, open_task(recipe, None), texts), out / "state.pt", "everything", progress)
+    report = _report(recipe, folds)
+    _write(out, run, report)
+    (out / "state.pt").unlink(missing_ok=True)
+    return report
+
+
+def _fold(recipe: Recipe, fold: int, texts: Texts, progress: Progress) -> Results:
+    """What a tower that never saw fold `fold` makes of it. Kept on disk, so that a stopped run does not repeat it."""
+    kept = Path(recipe.out) / f"fold-{fold}.json"
+    if kept.is_file():
+        table = json.loads(kept.read_text(encoding="utf-8"))
+        if table["recipe"] == repr(recipe):
+            return {v: {t: Answer.from_dict(r) for t, r in tasks.items()} for v, tasks in table["results"].items()}
+    state = kept.with_suffix(".pt")
+    run = _train(Run(recipe, open_task(recipe, fold), texts), state, f"fold {fold + 1} of {recipe.folds}", progress)
+    results = _judge(run)
+    plain = {v: {t: r.to_dict() for t, r in tasks.items()} for v, tasks in results.items()}
+    with atomic.file(kept) as scratch:
+        scratch.write_text(json.dumps({"recipe": repr(recipe), "results": plain}), encoding="utf-8")
+    state.unlink(missing_ok=True)
+    return results
+
+
+def _train(run: Run, state: Path, stage: str, progress: Progress) -> Run:
     if state.is_file():
         run.restore(state)
-    while run.step < recipe.training.steps:
-        progress(run.step, recipe.training.steps, run.advance())
+    while run.step < run.recipe.training.steps:
+        progress(stage, run.step, run.recipe.training.steps, run.advance())
         if run.step % SAVE_EVERY == 0:
             run.save(state)
-    report = _report(recipe, _judge(run))
-    _write(out, run, report)
-    state.unlink(missing_ok=True)
-    return report
+    return run
 
 
 def _embed(recipe: Recipe, encode: Encode) -> Texts:
@@ -209,14 +242,15 @@ def _schedule(step: int, warmup: int, steps: int) -> float:
     return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))
 
 
-def _judge(run: Run) -> dict[str, Any]:
+def _judge(run: Run) -> Results:
     canonical = run.texts.canonical.numpy()
-    return {
-        held.variant or "held out": accuracy.zero_shot(
-            embed(run.average, held.inputs), held.labels, canonical, run.recipe.prompts
-        )
-        for held in run.task.held_out()
-    }
+    labels = [prompts.label for prompts in run.recipe.prompts]
+    results: Results = {}
+    for held in run.task.held_out():
+        vectors = embed(run.average, held.inputs)
+        asked = {q.name: accuracy.ask(q, vectors, held.labels, canonical, labels) for q in run.recipe.questions}
+        results[held.variant] = {name: answer for name, answer in asked.items() if answer is not None}
+    return results
 
 
 @torch.no_grad()
@@ -227,11 +261,11 @@ def embed(tower: nn.Module, inputs: Floats, batch: int = 512) -> Floats:
     return np.concatenate(pieces)
 
 
-def _report(recipe: Recipe, held_out: dict[str, Any]) -> dict[str, Any]:
+def _report(recipe: Recipe, folds: list[Results]) -> dict[str, Any]:
     return {
-        "held_out": held_out,
+        "held_out": _pool(folds),
         "seed": recipe.seed,
-        "data": [{"path": Path(data.path).name, "reader": data.reader, "held_out": list(data.test)} for data in recipe.data],
+        "data": [{"path": Path(data.path).name, "reader": data.reader, "folds": data.folds} for data in recipe.data],
         "versions": {
             "edgebind": __version__,
             "python": platform.python_version(),
@@ -240,6 +274,19 @@ def _report(recipe: Recipe, held_out: dict[str, Any]) -> dict[str, Any]:
         },
         "threads": torch.get_num_threads(),
     }
+
+
+def _pool(folds: list[Results]) -> dict[str, dict[str, Any]]:
+    """Variant -> task -> figures over the items of all folds, and the balanced accuracy of each fold by itself."""
+    pooled: dict[str, dict[str, Any]] = {}
+    for variant in dict.fromkeys(v for results in folds for v in results):
+        tasks = [results.get(variant, {}) for results in folds]
+        pooled[variant] = {}
+        for task in dict.fromkeys(t for results in tasks for t in results):
+            parts = [results[task] for results in tasks if task in results]
+            each = [round(accuracy.balanced(part.confusion), 4) for part in parts]
+            pooled[variant][task] = {**functools.reduce(operator.add, parts).to_dict(), "folds": each}
+    return pooled
 
 
 def _write(out: Path, run: Run, report: dict[str, Any]) -> None:

@@ -77,7 +77,7 @@ class Augment:
 class ImuTask:
     """Batches of windows and held-out windows of the recipe's recordings."""
 
-    def __init__(self, recipe: Recipe) -> None:
+    def __init__(self, recipe: Recipe, fold: int | None) -> None:
         self.recipe = recipe
         self.rng = np.random.default_rng(recipe.seed)
         self.spec: WindowSpec = from_table(WindowSpec, recipe.window, where="recipe", prefix="window.")
@@ -85,8 +85,8 @@ class ImuTask:
         self.classes = class_index(recipe)
         self._preprocess = preprocess.build(recipe.preprocess)
         labelled = [(data, item) for data in recipe.data for item in read(data)]
-        self._held_out = [item for data, item in labelled if item.group in data.test]
-        self._pool = _Pool([item for data, item in labelled if item.group not in data.test], self)
+        self._held_out = [item for data, item in labelled if item.group in data.held_out(fold)]
+        self._pool = _Pool([item for data, item in labelled if item.group not in data.held_out(fold)], self)
         self._shares = shares(recipe)
 
     def batch(self, size: int) -> tuple[Tensor, Tensor]:
@@ -246,7 +246,7 @@ def on_grid(item: Labelled, rate_hz: float) -> tuple[Floats, NDArray[np.str_]]:
     """
     index = np.arange(len(item.times))
     since = (item.times - item.times[0]) / NANOSECONDS
-    slope, start = np.polyfit(index, since, 1)
+    slope, _ = np.polyfit(index, since, 1)
     position = np.arange(int((len(index) - 1) * slope * rate_hz) + 1) / (rate_hz * slope)
     samples = np.stack([np.interp(position, index, channel) for channel in item.samples.T], axis=1)
     nearest = np.clip(np.round(position).astype(np.int64), 0, len(index) - 1)
@@ -280,7 +280,7 @@ def read(data: Data) -> list[Labelled]:
     found = READERS[data.reader](Path(data.path))
     if not found:
         raise RecordingError(f"no recordings in the layout {data.reader!r}", where=data.path)
-    absent = sorted(set(data.test) - {item.group for item in found})
+    absent = sorted({name for fold in data.folds for name in fold} - {item.group for item in found})
     if absent:
         raise OptionError("a held-out group is not in the data", where=data.path, got=absent[0])
     return found

@@ -25,8 +25,12 @@ class Data:
     """Which published layout it has, see `edgebind.train.data.READERS`."""
     path: str
     """Relative to the current folder."""
-    test: tuple[str, ...] = ()
-    """Groups (people, runs, dates) that are held out: never trained on, only measured."""
+    folds: tuple[tuple[str, ...], ...] = ()
+    """Groups (people, runs, dates) that are held out together, fold by fold, to measure what the tower makes of strangers."""
+
+    def held_out(self, fold: int | None) -> tuple[str, ...]:
+        """The groups that fold `fold` neither trains on nor has ever seen; none when everything is learned."""
+        return () if fold is None or fold >= len(self.folds) else self.folds[fold]
 
 
 @dataclass(frozen=True)
@@ -35,10 +39,19 @@ class Prompts:
 
     label: str
     texts: tuple[str, ...]
-    task: str = ""
-    """Classes of one task are told apart from each other when accuracy is measured."""
     share: float = 1.0
     """How often the class is drawn, relative to the others."""
+
+
+@dataclass(frozen=True)
+class Question:
+    """What the vectors are asked when accuracy is measured: which of these groups of classes is it?
+
+    `[["person"], ["car", "bicycle"]]` asks whether something is a person; only items of the named classes are asked about.
+    """
+
+    name: str
+    groups: tuple[tuple[str, ...], ...]
 
 
 @dataclass(frozen=True)
@@ -76,11 +89,17 @@ class Recipe:
     preprocess: dict[str, Any]
     data: tuple[Data, ...]
     prompts: tuple[Prompts, ...]
+    questions: tuple[Question, ...]
     training: Training
     augment: dict[str, Any] = field(default_factory=dict)
     """Constants of the modality's augmentation; see its sampler."""
     licence: str = ""
     """Of the weights that come out."""
+
+    @property
+    def folds(self) -> int:
+        """How many folds there are to measure."""
+        return max((len(data.folds) for data in self.data), default=0)
 
 
 def read(path: Path) -> Recipe:
@@ -98,6 +117,11 @@ def read(path: Path) -> Recipe:
         raise OptionError(f"the recipe is no TOML: {error}", where=path) from error
     recipe: Recipe = from_table(Recipe, table, where=str(path))
     modalities.get(recipe.modality)
+    labels = {prompts.label for prompts in recipe.prompts}
+    for question in recipe.questions:
+        strangers = sorted({label for group in question.groups for label in group} - labels)
+        if strangers:
+            raise OptionError(f"question {question.name!r} names a class without prompts", where=path, got=strangers[0])
     return recipe
 
 

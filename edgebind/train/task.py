@@ -38,12 +38,12 @@ class Task(Protocol):
         ...
 
     def held_out(self) -> list[HeldOut]:
-        """Items of the groups that the recipe holds out."""
+        """Items of the held-out groups, once for each way of cutting them out; empty when nothing is held out."""
         ...
 
 
-def open_task(recipe: Recipe) -> Task:
-    """Read the recipe's data.
+def open_task(recipe: Recipe, fold: int | None) -> Task:
+    """Read the recipe's data; `fold` is held out, or nothing when it is None.
 
     Raises
     ------
@@ -53,12 +53,14 @@ def open_task(recipe: Recipe) -> Task:
     if recipe.modality == "imu":
         from edgebind.train.imu import ImuTask
 
-        return ImuTask(recipe)
+        return ImuTask(recipe, fold)
     if recipe.modality == "thermal":
         from edgebind.train.thermal import ThermalTask
 
-        return ThermalTask(recipe)
-    raise OptionError("no labelled data can be read for this modality yet", wanted="imu or thermal", got=recipe.modality)
+        return ThermalTask(recipe, fold)
+    raise OptionError(
+        "no labelled data can be read for this modality yet", wanted="imu or thermal", got=recipe.modality
+    )
 
 
 def shares(recipe: Recipe) -> NDArray[np.float64]:

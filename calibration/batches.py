@@ -1,0 +1,47 @@
+"""Model inputs with the name of the recording they came from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from edgebind.errors import CalibrationError
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Batch:
+    """Some windows of one recording, preprocessed: what an encoder reads."""
+
+    recording: str
+    """For messages and reports: where the windows come from."""
+    inputs: np.ndarray
+    """(batch, ...) float32, or int64 token ids."""
+
+    def __post_init__(self) -> None:
+        if self.inputs.dtype.kind == "f" and not np.isfinite(self.inputs).all():
+            raise CalibrationError(
+                "a window with values that are no numbers", where=self.recording, remedy="leave this recording out"
+            )
+
+    def __len__(self) -> int:
+        return len(self.inputs)
+
+
+def pieces(batches: Sequence[Batch], size: int) -> Iterator[Batch]:
+    """The same windows in batches of at most `size`."""
+    for batch in batches:
+        for start in range(0, len(batch), size):
+            yield Batch(batch.recording, batch.inputs[start : start + size])
+
+
+def count(batches: Sequence[Batch]) -> int:
+    """Windows in all of them."""
+    return sum(map(len, batches))
+
+
+def spread(batches: Sequence[Batch], limit: int) -> list[Batch]:
+    """At most about `limit` windows, evenly spaced over each recording and at least one of each."""
+    step = max(1.0, count(batches) / limit)
+    return [Batch(b.recording, b.inputs[np.arange(0, len(b), step).astype(np.intp)]) for b in batches if len(b)]

@@ -1,0 +1,102 @@
+"""Runs graphs for calibration: whole encoders, and encoders with their inner tensors as extra outputs."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgebind import cpu
+from edgebind.backends.onnxruntime import OnnxRuntimeBackend
+from edgebind.calibration.batches import Batch, pieces
+from edgebind.errors import BackendError, CalibrationError, MissingDependencyError
+
+BATCH = 8
+"""Windows a call when whole encoders run; more gains nothing on a CPU and costs memory."""
+
+
+def embed(graph: Path, batches: Sequence[Batch], *, optimise: bool) -> NDArray[np.float32]:
+    """Vectors of all windows, in order: (windows, dim).
+
+    Raises
+    ------
+    BackendError: the graph does not load, or returns values that are no numbers.
+    """
+    with OnnxRuntimeBackend(graph, optimise=optimise) as backend:
+        rows = [
+            backend.infer({backend.input_name: batch.inputs})[backend.output_name] for batch in pieces(batches, BATCH)
+        ]
+    if not rows:
+        raise CalibrationError("no windows to embed", remedy="give longer recordings")
+    return np.concatenate(rows)
+
+
+class Tap:
+    """An encoder that also returns some of its inner tensors.
+
+    The graph is written once more beside the original, without its weights when those lie in a file of their own.
+    """
+
+    def __init__(self, graph: Path, tensors: Sequence[str]) -> None:
+        with _with_outputs(graph, tensors) as tapped:
+            self._session = _session(tapped)
+        self._tensors = list(tensors)
+        self._input = self._session.get_inputs()[0]
+
+    def run(self, inputs: np.ndarray, recording: str = "") -> dict[str, np.ndarray]:
+        """{tensor: values} for one batch.
+
+        Raises
+        ------
+        CalibrationError: the batch has the wrong shape.
+        """
+        want = tuple(self._input.shape[1:])
+        if inputs.ndim != 1 + len(want) or any(isinstance(w, int) and w != g for w, g in zip(want, inputs.shape[1:])):
+            raise CalibrationError("windows of the wrong shape", where=recording, wanted=want, got=inputs.shape[1:])
+        feed = {self._input.name: np.ascontiguousarray(inputs)}
+        return dict(zip(self._tensors, self._session.run(self._tensors, feed), strict=True))
+
+    def close(self) -> None:
+        self._session = None
+
+    def __enter__(self) -> Tap:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+@contextlib.contextmanager
+def _with_outputs(graph: Path, tensors: Sequence[str]) -> Iterator[Path]:
+    import onnx
+
+    model = onnx.load(graph, load_external_data=False)
+    known = {output.name for output in model.graph.output} | {item.name for item in model.graph.input}
+    model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in tensors if name not in known)
+    # Beside the original, because the places of external weights are relative to the graph's folder.
+    with tempfile.NamedTemporaryFile(prefix=".tap.", suffix=".onnx", dir=graph.parent) as stream:
+        stream.write(model.SerializeToString())
+        stream.flush()
+        yield Path(stream.name)
+
+
+def _session(graph: Path) -> Any:
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise MissingDependencyError("onnxruntime is not installed", remedy='pip install "edgebind[export]"') from error
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = cpu.default_threads()
+    options.log_severity_level = 3
+    try:
+        return onnxruntime.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime's exceptions share no base class
+        raise BackendError(f"onnxruntime cannot load it: {str(error).splitlines()[0][:300]}", where=graph) from error

@@ -1,0 +1,190 @@
+"""What of an FP32 graph can be quantised: its layers, the tensors they read, and how much of the work they are."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgebind.errors import ExportError, MissingDependencyError
+
+if TYPE_CHECKING:
+    import onnx
+
+REMEDY = 'pip install "edgebind[export]"'
+
+
+def require_onnx() -> Any:
+    """The `onnx` package, or one clear line."""
+    try:
+        import onnx
+        import onnx.external_data_helper
+        import onnx.numpy_helper
+    except ImportError as error:
+        raise MissingDependencyError("onnx is not installed", remedy=REMEDY) from error
+    return onnx
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """One node with a constant weight: Conv, or a MatMul or Gemm that is a linear layer."""
+
+    name: str
+    """Its output tensor, which is unique in a graph where names of nodes need not be."""
+    op: str
+    activation: str
+    weight: str
+    axis: int
+    """Axis of the weight that counts output channels."""
+    bias: str | None = None
+
+    @property
+    def title(self) -> str:
+        """How people know the layer: the weight's own name often tells more than the tensor's."""
+        return self.name if self.weight.startswith(("val_", "_v_", "onnx::")) else self.weight.removesuffix(".weight")
+
+
+class Graph:
+    """An ONNX graph of one input and one output, whose external weights stay in their file until asked for."""
+
+    def __init__(self, model: onnx.ModelProto, folder: Path) -> None:
+        self.model = model
+        self.folder = folder
+        self._onnx = require_onnx()
+        self.weights = {tensor.name: tensor for tensor in model.graph.initializer}
+
+    @classmethod
+    def read(cls, path: Path) -> Graph:
+        """Read `path`, turning Constant nodes into initialisers.
+
+        Raises
+        ------
+        ExportError: not one input and one output, or no ONNX graph.
+        """
+        onnx = require_onnx()
+        try:
+            model = onnx.load(path, load_external_data=False)
+        except Exception as error:  # protobuf's DecodeError is not part of a public module
+            raise ExportError("not a readable ONNX graph", where=path) from error
+        if len(model.graph.output) != 1 or len(model.graph.input) != 1:
+            got = f"{len(model.graph.input)}, {len(model.graph.output)}"
+            raise ExportError("not an encoder", where=path, wanted="1 input, 1 output", got=got)
+        _hoist_constants(model.graph)
+        return cls(model, path.parent)
+
+    @property
+    def input(self) -> str:
+        return str(self.model.graph.input[0].name)
+
+    @property
+    def output(self) -> str:
+        return str(self.model.graph.output[0].name)
+
+    def value(self, name: str) -> NDArray[Any]:
+        """The array of an initialiser, read from its file if it lies in one."""
+        tensor = self.weights[name]
+        if not self.is_external(name):
+            return self._onnx.numpy_helper.to_array(tensor)  # type: ignore[no-any-return]
+        copy = type(tensor)()
+        copy.CopyFrom(tensor)
+        self._onnx.external_data_helper.load_external_data_for_tensor(copy, str(self.folder))
+        copy.ClearField("data_location")
+        return self._onnx.numpy_helper.to_array(copy)  # type: ignore[no-any-return]
+
+    def is_external(self, name: str) -> bool:
+        return bool(self._onnx.external_data_helper.uses_external_data(self.weights[name]))
+
+    @cached_property
+    def layers(self) -> tuple[Layer, ...]:
+        """Layers with constant weights, in the order of execution."""
+        found = (_layer(node, self.weights) for node in self.model.graph.node)
+        return tuple(layer for layer in found if layer is not None)
+
+    def observed(self) -> list[str]:
+        """Tensors whose ranges are needed: what layers read, and what convolutions return (CPU kernels want both)."""
+        behind = {convolution: rectifier for rectifier, convolution in self.rectified.items()}
+        names = [layer.activation for layer in self.layers]
+        names += [behind.get(layer.name, layer.name) for layer in self.layers if layer.op == "Conv"]
+        return list(dict.fromkeys(names))
+
+    @cached_property
+    def rectified(self) -> dict[str, str]:
+        """{ReLU's output: the convolution in front of it}, where nothing else reads the convolution.
+
+        ONNX Runtime drops a ReLU whose output is quantised with zero-point 0, so the range behind it is the one to use.
+        """
+        readers: dict[str, list[onnx.NodeProto]] = {}
+        for node in self.model.graph.node:
+            for name in node.input:
+                readers.setdefault(name, []).append(node)
+        behind = {layer.name: readers.get(layer.name, []) for layer in self.layers if layer.op == "Conv"}
+        return {str(r[0].output[0]): name for name, r in behind.items() if len(r) == 1 and r[0].op_type == "Relu"}
+
+    def macs(self, example: NDArray[Any], path: Path) -> dict[str, int]:
+        """Multiply-accumulates for one window of every Conv, Gemm and MatMul: {output tensor: count}.
+
+        Shapes are taken from a run, since those of a dynamic graph need not be known before.
+        """
+        from edgebind.calibration.engine import Tap
+
+        nodes = [node for node in self.model.graph.node if node.op_type in ("Conv", "Gemm", "MatMul")]
+        wanted = dict.fromkeys(name for node in nodes for name in (node.input[0], node.output[0]))
+        with Tap(path, [name for name in wanted if name not in self.weights]) as tap:
+            shapes = {name: values.shape for name, values in tap.run(example).items()}
+        shapes |= {name: tuple(tensor.dims) for name, tensor in self.weights.items()}
+        return {node.output[0]: _macs(node, shapes) for node in nodes}
+
+
+def _layer(node: onnx.NodeProto, weights: Mapping[str, Any]) -> Layer | None:
+    if node.op_type not in ("Conv", "Gemm", "MatMul") or node.input[1] not in weights or node.input[0] in weights:
+        return None
+    rank = len(weights[node.input[1]].dims)
+    bias = node.input[2] if len(node.input) > 2 and node.input[2] else None
+    if node.op_type == "Conv":
+        axis = 0
+    elif node.op_type == "MatMul":
+        if rank != 2:  # a batch of weight matrices is rare, and no kernel takes it at 8 bits
+            return None
+        axis = 1
+    else:
+        if not _is_plain_gemm(node):
+            return None
+        axis = 0 if attribute(node, "transB", 0) else 1
+    return Layer(node.output[0], node.op_type, node.input[0], node.input[1], axis, bias)
+
+
+def _is_plain_gemm(node: onnx.NodeProto) -> bool:
+    return not attribute(node, "transA", 0) and attribute(node, "alpha", 1.0) == 1 and attribute(node, "beta", 1.0) == 1
+
+
+def attribute(node: onnx.NodeProto, name: str, default: Any) -> Any:
+    """Value of a node's attribute, or `default`."""
+    onnx = require_onnx()
+    return next((onnx.helper.get_attribute_value(a) for a in node.attribute if a.name == name), default)
+
+
+def _macs(node: onnx.NodeProto, shapes: Mapping[str, tuple[int, ...]]) -> int:
+    out = math.prod(shapes[node.output[0]])
+    if node.op_type == "Conv":
+        return out * math.prod(shapes[node.input[1]][1:])  # weight: (out, in / groups, *kernel)
+    inner = shapes[node.input[0]]
+    return out * (inner[0] if attribute(node, "transA", 0) else inner[-1])
+
+
+def _hoist_constants(graph: onnx.GraphProto) -> None:
+    onnx = require_onnx()
+    for node in [node for node in graph.node if node.op_type == "Constant"]:
+        value = onnx.helper.get_attribute_value(node.attribute[0])
+        if not isinstance(value, onnx.TensorProto):
+            kind = np.int64 if node.attribute[0].name in ("value_int", "value_ints") else np.float32
+            value = onnx.numpy_helper.from_array(np.asarray(value, kind))
+        tensor = graph.initializer.add()
+        tensor.CopyFrom(value)
+        tensor.name = node.output[0]
+        graph.node.remove(node)

@@ -1,0 +1,247 @@
+"""FP32 graph + ranges -> INT8 graphs with Q/DQ pairs, for TensorRT and for the two kinds of CPU.
+
+    TensorRT     x -> Q(int8) -> DQ -> MatMul <- DQ <- int8 weight        symmetric, zero-points 0, bias in float
+    CPU          x -> Q(uint8) -> DQ -> MatMul <- DQ <- (u)int8 weight    asymmetric activations from the same ranges
+                 Conv also gets an int32 bias and a Q/DQ pair behind it, without which ONNX Runtime has no kernel for it
+
+Only what layers read is quantised: LayerNorm, softmax, GELU, residual adds, attention's own two products and the L2 norm stay
+in float. Weights are stored as 8-bit integers, so the file shrinks fourfold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgebind.calibration.graph import Graph, Layer, require_onnx
+from edgebind.calibration.observers import Range, symmetric_weight_scales
+from edgebind.calibration.ranges import Ranges
+from edgebind.errors import CalibrationError
+
+if TYPE_CHECKING:
+    import onnx
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Scheme:
+    """Which integers stand where."""
+
+    file: str
+    """Name of the graph in a bundle."""
+    unsigned_activations: bool
+    unsigned_weights: bool
+    integer_biases: bool
+    """int32 biases, and 8-bit outputs of convolutions: without them ONNX Runtime has no integer kernel."""
+
+
+TENSORRT = Scheme("encoder.onnx", False, False, False)
+U8S8 = Scheme("encoder.u8s8.onnx", True, False, True)
+U8U8 = Scheme("encoder.u8u8.onnx", True, True, True)
+SCHEMES = (TENSORRT, U8S8, U8U8)
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """The integers of one tensor: value = (integer - zero) x scale."""
+
+    scale: Array
+    """() or (channels,) float32."""
+    zero: Array
+    """The same shape; int8 or uint8."""
+
+
+def activation_grid(span: Range, scheme: Scheme) -> Grid:
+    """The grid that covers `span` and holds zero exactly, as padding and ReLU need it.
+
+    Signed: scale = max(|low|, |high|) / 127, zero 0. Unsigned: scale = (high - low) / 255, zero = round(-low / scale).
+    """
+    low, high = min(span[0], 0.0), max(span[1], 0.0)
+    if low == high:
+        low, high = -1.0, 1.0  # a tensor of zeros: any grid will do
+    if not scheme.unsigned_activations:
+        return Grid(np.float32(max(-low, high) / 127), np.int8(0))  # type: ignore[arg-type]
+    scale = np.float32((high - low) / 255)
+    return Grid(scale, np.uint8(np.clip(np.rint(-low / scale), 0, 255)))  # type: ignore[arg-type]
+
+
+def quantise_weight(weight: Array, axis: int, scheme: Scheme) -> tuple[Array, Grid]:
+    """Symmetric integers of a weight with one scale for each output channel; uint8 is int8 shifted by 128."""
+    scales = symmetric_weight_scales(weight, axis)
+    shape = [1] * weight.ndim
+    shape[axis] = -1
+    integers = np.clip(np.rint(weight / scales.reshape(shape)), -127, 127)
+    if scheme.unsigned_weights:
+        return (integers + 128).astype(np.uint8), Grid(scales, np.full(scales.shape, 128, np.uint8))
+    return integers.astype(np.int8), Grid(scales, np.zeros(scales.shape, np.int8))
+
+
+def write(graph: Path, ranges: Ranges, scheme: Scheme, target: Path, keep: Collection[str] = ()) -> None:
+    """Write the INT8 version of `graph` to `target`.
+
+    Parameters
+    ----------
+    keep: names of layers (`Layer.name`) that stay in float.
+
+    Raises
+    ------
+    CalibrationError: ranges of another graph, or without one of its tensors.
+    """
+    ranges.require_graph(graph)
+    source = Graph.read(graph)
+    model = _Writer(source, ranges, scheme, frozenset(keep)).model()
+    require_onnx().save(model, target)
+
+
+class _Writer:
+    """Builds one INT8 graph, node by node, and copies only the weights that are still read."""
+
+    def __init__(self, source: Graph, ranges: Ranges, scheme: Scheme, keep: frozenset[str]) -> None:
+        self._onnx = require_onnx()
+        self._source = source
+        self._ranges = ranges
+        self._scheme = scheme
+        self._layers = {layer.name: layer for layer in source.layers if layer.name not in keep}
+        self._nodes: list[onnx.NodeProto] = []
+        self._new: dict[str, onnx.TensorProto] = {}
+        self._quantised: dict[str, str] = {}  # float tensor -> its version behind Q and DQ
+        self._rectified = source.rectified if scheme.integer_biases else {}
+
+    def model(self) -> onnx.ModelProto:
+        for node in self._source.model.graph.node:
+            layer = self._layers.get(node.output[0]) if node.output else None
+            self._copy(node) if layer is None else self._quantise(node, layer)
+        return self._assembled()
+
+    def _copy(self, node: onnx.NodeProto) -> None:
+        self._nodes.append(node)
+        if node.output and node.output[0] in self._rectified:
+            self._requantise(self._rectified[node.output[0]], node.output[0])
+
+    def _quantise(self, node: onnx.NodeProto, layer: Layer) -> None:
+        if layer.op == "Conv":
+            self._convolution(node, layer)
+        else:
+            self._linear(layer)
+
+    def _linear(self, layer: Layer) -> None:
+        inputs = [self._activation(layer.activation), self._weight(layer, transpose=layer.axis == 0)]
+        if layer.bias is None:
+            self._add("MatMul", inputs, layer.name)
+        elif self._scheme.integer_biases:
+            self._add("Gemm", [*inputs, self._bias(layer)], layer.name)
+        else:
+            self._add("MatMul", inputs, f"{layer.name}.product")
+            self._add("Add", [f"{layer.name}.product", layer.bias], layer.name)
+
+    def _convolution(self, node: onnx.NodeProto, layer: Layer) -> None:
+        inputs = [self._activation(layer.activation), self._weight(layer)]
+        if layer.bias is not None:
+            inputs.append(self._bias(layer) if self._scheme.integer_biases else layer.bias)
+        copy = self._onnx.NodeProto()
+        copy.CopyFrom(node)
+        copy.input[:] = inputs
+        self._nodes.append(copy)
+        if self._scheme.integer_biases and layer.name not in self._rectified.values():
+            self._requantise(layer.name, layer.name)
+
+    def _requantise(self, layer: str, tensor: str) -> None:
+        """Every reader of `tensor`, float or not, sees it behind Q and DQ: so the convolution can write integers."""
+        if layer in self._layers:
+            self._activation(tensor)
+
+    def _activation(self, name: str) -> str:
+        if name not in self._quantised:
+            grid = activation_grid(self._range(name), self._scheme)
+            parameters = self._grid(name, grid)
+            self._add("QuantizeLinear", [name, *parameters], f"{name}.q8")
+            self._add("DequantizeLinear", [f"{name}.q8", *parameters], f"{name}.dq")
+            self._quantised[name] = f"{name}.dq"
+        return self._quantised[name]
+
+    def _range(self, name: str) -> Range:
+        if name not in self._ranges.tensors:
+            raise CalibrationError(f"no range for tensor {name!r}", where="ranges.json", remedy="calibrate again")
+        return self._ranges.tensors[name]
+
+    def _weight(self, layer: Layer, *, transpose: bool = False) -> str:
+        name = f"{layer.weight}.t" if transpose else layer.weight
+        if f"{name}.q8" not in self._new:
+            value = self._source.value(layer.weight)
+            axis = 1 if transpose else layer.axis
+            integers, grid = quantise_weight(np.ascontiguousarray(value.T) if transpose else value, axis, self._scheme)
+            self._store(f"{name}.q8", integers)
+            self._add("DequantizeLinear", [f"{name}.q8", *self._grid(name, grid)], f"{name}.dq", axis=axis)
+        return f"{name}.dq"
+
+    def _bias(self, layer: Layer) -> str:
+        """int32 on the grid of the products, scale(x) x scale(w), so that it is added before the rescaling."""
+        name = f"{layer.name}.bias"
+        assert layer.bias is not None
+        scale = activation_grid(self._range(layer.activation), self._scheme).scale
+        scales = (scale * symmetric_weight_scales(self._source.value(layer.weight), layer.axis)).astype(np.float32)
+        limit = 2**31 - 1
+        integers = np.clip(np.rint(self._source.value(layer.bias).astype(np.float64) / scales), -limit, limit)
+        self._store(f"{name}.q32", integers.astype(np.int32))
+        parameters = self._grid(name, Grid(scales, np.zeros(scales.shape, np.int32)))
+        self._add("DequantizeLinear", [f"{name}.q32", *parameters], f"{name}.dq", axis=0)
+        return f"{name}.dq"
+
+    def _grid(self, name: str, grid: Grid) -> tuple[str, str]:
+        return self._store(f"{name}.scale", np.asarray(grid.scale)), self._store(f"{name}.zero", np.asarray(grid.zero))
+
+    def _store(self, name: str, value: Array) -> str:
+        self._new[name] = self._onnx.numpy_helper.from_array(value, name)
+        return name
+
+    def _add(self, op: str, inputs: list[str], output: str, **attributes: int) -> None:
+        self._nodes.append(self._onnx.helper.make_node(op, inputs, [output], name=output, **attributes))
+
+    def _assembled(self) -> onnx.ModelProto:
+        original = self._source.model
+        model = _without_body(original)
+        model.graph.node.extend(self._rewired())
+        used = {name for node in model.graph.node for name in node.input}
+        for tensor in (*original.graph.initializer, *self._new.values()):
+            if tensor.name in used:
+                self._take(model.graph, tensor)
+        return model
+
+    def _take(self, graph: onnx.GraphProto, tensor: onnx.TensorProto) -> None:
+        if tensor.name in self._source.weights and self._source.is_external(tensor.name):
+            graph.initializer.append(self._onnx.numpy_helper.from_array(self._source.value(tensor.name), tensor.name))
+        else:
+            graph.initializer.append(tensor)
+
+    def _rewired(self) -> list[onnx.NodeProto]:
+        """In a CPU graph, float readers of a convolution's output also read its Q/DQ version."""
+        if not self._scheme.integer_biases:
+            return self._nodes
+        behind = {layer.name for layer in self._layers.values() if layer.op == "Conv"} - set(self._rectified.values())
+        behind |= {tensor for tensor, layer in self._rectified.items() if layer in self._layers}
+        return [self._redirected(node, behind) for node in self._nodes]
+
+    def _redirected(self, node: onnx.NodeProto, behind: Collection[str]) -> onnx.NodeProto:
+        if node.op_type == "QuantizeLinear" or not any(name in behind for name in node.input):
+            return node
+        copy = self._onnx.NodeProto()
+        copy.CopyFrom(node)
+        copy.input[:] = [self._quantised[name] if name in behind else name for name in node.input]
+        return copy
+
+
+def _without_body(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The model's frame: versions, input, output. Built field by field, so that no gigabyte of weights is copied."""
+    onnx = require_onnx()
+    frame = onnx.ModelProto(ir_version=model.ir_version, producer_name="edgebind")
+    frame.opset_import.extend(model.opset_import)
+    frame.graph.name = model.graph.name
+    frame.graph.input.extend(model.graph.input)
+    frame.graph.output.extend(model.graph.output)
+    return frame

@@ -1,0 +1,128 @@
+"""`ranges.json`: the range of each activation, tied to the FP32 graph it was measured on.
+
+The same file yields the TensorRT graph and both CPU graphs, so a calibration is done once for a set of recordings.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from edgebind import onnx_external
+from edgebind.calibration import engine
+from edgebind.calibration.batches import Batch
+from edgebind.calibration.graph import Graph
+from edgebind.calibration.observers import METHODS, Factory, Histogram, Range
+from edgebind.errors import CalibrationError
+
+FORMAT = "edgebind-ranges/1"
+FILE = "ranges.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Ranges:
+    """Tensor name -> (low, high), from real recordings."""
+
+    graph: str
+    """`fingerprint` of the FP32 graph."""
+    method: str
+    """Name of the observer, a key of `edgebind.calibration.observers.METHODS`."""
+    windows: int
+    """How many windows were seen."""
+    tensors: dict[str, Range]
+    format: str = FORMAT
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self), indent=1) + "\n"
+
+    def require_graph(self, graph: Path) -> None:
+        """Refuse ranges of another graph.
+
+        Raises
+        ------
+        CalibrationError: `graph` is not the one these ranges were measured on.
+        """
+        found = fingerprint(graph)
+        if found != self.graph:
+            raise CalibrationError(
+                "ranges of another graph", where=graph, wanted=self.graph[:12], got=found[:12], remedy="calibrate again"
+            )
+
+
+def from_json(text: str, where: str | Path = FILE) -> Ranges:
+    """Read what `Ranges.to_json` wrote.
+
+    Raises
+    ------
+    CalibrationError: not such a file, or a range that is no range.
+    """
+    try:
+        data = json.loads(text)
+        tensors = {str(name): _checked(pair) for name, pair in data["tensors"].items()}
+        if data["format"] != FORMAT:
+            raise ValueError(f"format {data['format']!r}")
+        return Ranges(str(data["graph"]), str(data["method"]), int(data["windows"]), tensors)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise CalibrationError(f"not a ranges file: {error}", where=where, wanted=FORMAT, remedy="calibrate again") from error
+
+
+def _checked(pair: Any) -> Range:
+    low, high = float(pair[0]), float(pair[1])
+    if not (math.isfinite(low) and math.isfinite(high) and low <= high):
+        raise ValueError(f"range {pair}")
+    return low, high
+
+
+def fingerprint(graph: Path) -> str:
+    """sha256 of a graph file and of every file its weights lie in."""
+    digest = hashlib.sha256()
+    for path in (graph, *(graph.parent / name for name in sorted(onnx_external.locations(graph)))):
+        with open(path, "rb") as stream:
+            while piece := stream.read(1 << 20):
+                digest.update(piece)
+    return digest.hexdigest()
+
+
+def collect(
+    graph: Path, batches: Iterable[Batch], methods: Mapping[str, Factory] | None = None
+) -> dict[str, Ranges]:
+    """Run the FP32 graph over real windows and note the range of every tensor that may be quantised.
+
+    One pass serves all methods; memory holds one window's activations and one histogram a tensor.
+
+    Raises
+    ------
+    CalibrationError: no batches, or a batch with NaN or of the wrong shape, named by its recording.
+    """
+    methods = METHODS if methods is None else methods
+    structure = Graph.read(graph)
+    histograms = {name: Histogram() for name in structure.observed()}
+    seen = 0
+    with engine.Tap(graph, list(histograms)) as tap:
+        for batch in batches:
+            _observe(batch, tap, histograms)
+            seen += len(batch.inputs)
+    if not seen:
+        raise CalibrationError("no windows to calibrate on", remedy="give recordings with --calibration PATH")
+    digest = fingerprint(graph)
+    observers = {method: {name: factory(h) for name, h in histograms.items()} for method, factory in methods.items()}
+    return {
+        method: Ranges(digest, method, seen, {name: observer.range() for name, observer in of.items()})
+        for method, of in observers.items()
+    }
+
+
+def _observe(batch: Batch, tap: engine.Tap, histograms: Mapping[str, Histogram]) -> None:
+    for row in batch.inputs:
+        for name, values in tap.run(row[None], batch.recording).items():
+            try:
+                histograms[name].update(values)
+            except CalibrationError as error:
+                raise CalibrationError(
+                    f"activation {name!r} has {error.what}", where=batch.recording, remedy="leave this recording out"
+                ) from error

@@ -1,0 +1,133 @@
+"""How another thermal camera, on another day, would have seen the same thing."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image, ImageFilter
+
+from edgebind.signals import Floats
+
+Rect = tuple[float, float, float, float]
+
+
+@dataclass(frozen=True)
+class Augment:
+    """Probabilities and strengths; lengths are in box sizes, grey levels in [0, 1]."""
+
+    date_power: float = 0.5
+    """Dates are drawn by number of boxes ** this, so that one busy night does not drown the others."""
+    margin: float = 0.6
+    """Largest usual margin around a box."""
+    wide: float = 0.2
+    """Probability of a margin of 0.5 to 1.1 instead."""
+    square: float = 0.5
+    """Probability that a cut is made square."""
+    jitter: float = 0.05
+    """Standard deviation of a box's place."""
+    rotate: float = 0.35
+    """Probability of a turn by up to `angle_deg`: from above, nothing has a right way up."""
+    angle_deg: float = 35.0
+    quarter_turn: float = 0.5
+    blur: float = 0.3
+    low_resolution: float = 0.25
+    gamma: float = 0.35
+    """Standard deviation of the log of the camera's exponent."""
+    saturate: float = 0.15
+    gradient: float = 0.3
+    """Probability of a slope over the picture, as a warm lens gives."""
+    noise: float = 0.5
+    dead_pixels: float = 0.1
+    cutout: float = 0.2
+
+
+@dataclass(frozen=True)
+class Camera:
+    """One imagined camera a batch, drawing a new setting for each patch."""
+
+    how: Augment
+    rng: np.random.Generator
+
+    def see(self, patch: Floats, *, turnable: bool) -> Floats:
+        """(side, side) in [0, 1] -> the same thing by another camera."""
+        return self._electronics(self._optics(self._pose(patch, turnable)))
+
+    def _pose(self, patch: Floats, turnable: bool) -> Floats:
+        rng = self.rng
+        if turnable and rng.random() < self.how.quarter_turn:
+            patch = np.rot90(patch, int(rng.integers(1, 4)))
+        if rng.random() < 0.5:
+            patch = patch[:, ::-1]
+        return np.ascontiguousarray(patch)
+
+    def _optics(self, patch: Floats) -> Floats:
+        rng = self.rng
+        if rng.random() < self.how.blur:
+            patch = _filtered(patch, ImageFilter.GaussianBlur(rng.uniform(0.5, 2.0)))
+        if rng.random() < self.how.low_resolution:
+            side = int(rng.integers(12, 40))
+            small = Image.fromarray(patch).resize((side, side), Image.Resampling.BOX)
+            patch = np.asarray(small.resize(patch.shape[::-1], Image.Resampling.BICUBIC))
+        return patch
+
+    def _electronics(self, patch: Floats) -> Floats:
+        rng, how = self.rng, self.how
+        low, high = float(patch.min()), float(patch.max())
+        span = max(high - low, 0.02)
+        level = np.clip((patch - low) / span, 0, 1)
+        if rng.random() < 0.6:
+            level = level ** math.exp(rng.normal(0, how.gamma))
+        if rng.random() < how.saturate:
+            level = np.clip(level, rng.uniform(0, 0.15), rng.uniform(0.75, 1.0))
+        if rng.random() < how.gradient:
+            level = level + _slope(level.shape[0], rng)
+        if rng.random() < how.noise:
+            level = level + rng.normal(0, rng.uniform(0.005, 0.06), level.shape)
+        level = self._damage(np.array(level)) * min(1.0, span * rng.uniform(0.7, 1.6))
+        return level.astype(np.float32)
+
+    def _damage(self, level: Floats) -> Floats:
+        rng, side = self.rng, level.shape[0]
+        if rng.random() < self.how.dead_pixels:
+            level[rng.integers(side, size=3), rng.integers(side, size=3)] = rng.integers(2)
+        if rng.random() < self.how.cutout:
+            height, width = rng.integers(side // 8, side // 3, 2)
+            top, left = rng.integers(side - height), rng.integers(side - width)
+            level[top : top + height, left : left + width] = level.mean()
+        return level
+
+
+def _slope(side: int, rng: np.random.Generator) -> Floats:
+    across, down = rng.normal(0, 0.15, 2)
+    ramp = np.linspace(-1, 1, side, dtype=np.float32)
+    return across * ramp[None, :] + down * ramp[:, None]
+
+
+def _filtered(patch: Floats, kernel: ImageFilter.GaussianBlur) -> Floats:
+    # Pillow blurs 8-bit pictures only; at 1/255 the steps are far below a camera's noise.
+    grey = Image.fromarray(np.clip(patch * 255, 0, 255).astype(np.uint8))
+    return np.asarray(grey.filter(kernel), np.float32) / 255
+
+
+def rotate(image: Image.Image, rect: Rect, angle_deg: float, margin: float) -> tuple[Image.Image, Rect]:
+    """The surroundings of a box turned about its centre, and the box that then holds the thing.
+
+    An elongated box grows less than its corners would ask, because things seldom fill them.
+    """
+    width, height = rect[2] - rect[0], rect[3] - rect[1]
+    cosine, sine = abs(math.cos(math.radians(angle_deg))), abs(math.sin(math.radians(angle_deg)))
+    turned = width * cosine + 0.6 * height * sine, height * cosine + 0.6 * width * sine
+    half = math.ceil(max(turned) * (0.5 + margin) * 1.5) + 3
+    x, y = round((rect[0] + rect[2]) / 2), round((rect[1] + rect[3]) / 2)
+    around = _padded_crop(image, (x - half, y - half, x + half, y + half))
+    box = (half - turned[0] / 2, half - turned[1] / 2, half + turned[0] / 2, half + turned[1] / 2)
+    return around.rotate(angle_deg, Image.Resampling.BICUBIC), box
+
+
+def _padded_crop(image: Image.Image, box: tuple[int, int, int, int]) -> Image.Image:
+    """A crop that may reach beyond the picture, whose edge is then repeated."""
+    rows = np.clip(np.arange(box[1], box[3]), 0, image.height - 1)
+    columns = np.clip(np.arange(box[0], box[2]), 0, image.width - 1)
+    return Image.fromarray(np.asarray(image)[np.ix_(rows, columns)])
