@@ -20,7 +20,7 @@ CHANNELS = 6
 
 @dataclass(frozen=True)
 class ImuPreprocessor:
-    """`(samples - offset) / scale`, channel by channel, then limited to ±`clip`.
+    """`(samples - offset) / scale`, channel by channel, companded where `compand` asks, then limited to ±`clip`.
 
     ImageBind never published its order of channels, its units or its normalisation. The defaults are edgebind's own
     convention, written into every manifest: order ax ay az gx gy gz; acceleration in multiples of standard gravity,
@@ -32,13 +32,17 @@ class ImuPreprocessor:
     """m/s² for the first three channels, rad/s for the last three."""
     scale: Six = (STANDARD_GRAVITY,) * 3 + (1.0,) * 3
     """Same units as `offset`; positive."""
+    compand: Six = (0.0,) * 6
+    """Where it is not 0, y becomes `compand` x asinh(y): linear below 1, logarithmic above, so that a robot's tremor of
+    0.01 rad/s and a wrist's 10 rad/s both leave a mark. Not negative."""
     clip: float | None = None
     """Largest magnitude of an output, without unit; None alters no value."""
 
     def __post_init__(self) -> None:
-        for name, six in (("offset", self.offset), ("scale", self.scale)):
+        for name, six in (("offset", self.offset), ("scale", self.scale), ("compand", self.compand)):
             config.demand(len(six) == CHANNELS and config.is_real(*six), name, "six finite numbers", six)
         config.demand(min(self.scale) > 0, "scale", "six positive numbers", self.scale)
+        config.demand(min(self.compand) >= 0, "compand", "six numbers, none negative", self.compand)
         if self.clip is not None:
             config.demand(config.is_real(self.clip) and self.clip > 0, "clip", "a positive number or null", self.clip)
 
@@ -54,8 +58,10 @@ class ImuPreprocessor:
             raise RecordingError("IMU window has another shape", wanted="(6, length)", got=window.shape)
         # A slice of (length, 6) chunks arrives transposed; a backend binds rows that lie one after another.
         values = np.ascontiguousarray(checks.finite(window, "IMU window"))
-        offset, scale = (np.asarray(six, np.float32)[:, None] for six in (self.offset, self.scale))
+        offset, scale, compand = (np.asarray(six, np.float32)[:, None] for six in (self.offset, self.scale, self.compand))
         scaled = (values - offset) / scale
+        if any(self.compand):
+            scaled = np.where(compand > 0, compand * np.arcsinh(scaled), scaled)
         return scaled if self.clip is None else np.clip(scaled, -self.clip, self.clip)
 
     def to_dict(self) -> dict[str, object]:

@@ -23,7 +23,7 @@ from edgebind.preprocess.checks import Array
 
 Floats = NDArray[np.float32]
 
-NORMALISATIONS = ("none", "robust")
+NORMALISATIONS = ("none", "robust", "standard")
 
 KELVIN_AT_ZERO_CELSIUS = 273.15
 
@@ -33,7 +33,7 @@ _ENOUGH = 16_384
 
 @dataclass(frozen=True)
 class ThermalPreprocessor:
-    """Frame -> [0, 1] -> square -> optionally robust contrast -> `(x - mean) / std`.
+    """Frame -> [0, 1] -> square -> optionally contrast of its own -> `(x - mean) / std`.
 
     The defaults are ImageBind's thermal input: grey in [0, 1], bicubic short side 224, centre crop, no mean and std
     (published reproductions on LLVIP: 62.4 % without them, 55.2 % with CLIP's).
@@ -51,12 +51,13 @@ class ThermalPreprocessor:
     resize: str = "short-side"
     """"short-side", "letterbox" or "squash": see `images.resized`."""
     normalise: str = "none"
-    """"none", or "robust": (x - median) / ((high percentile - low percentile) / 2 + epsilon), then ±`clip`."""
+    """"none"; "robust": (x - median) / ((high percentile - low percentile) / 2 + epsilon); "standard": (x - mean of the
+    frame) / (its standard deviation + epsilon). The last two are then limited to ±`clip`."""
     epsilon: float = 0.02
-    """Keeps the noise of a flat scene small under "robust"; in the unit of the resized frame, which is [0, 1] for 8-bit
+    """Keeps the noise of a flat scene small under "robust" and "standard"; in the unit of the resized frame, which is [0, 1] for 8-bit
     frames and with `low` and `high`, and the frame's own unit (°C, counts) otherwise."""
     clip: float = 3.0
-    """Largest magnitude after "robust"."""
+    """Largest magnitude after "robust" and "standard"."""
     mean: float = 0.0
     std: float = 1.0
 
@@ -89,32 +90,39 @@ class ThermalPreprocessor:
         square = images.resized(self._mapped(thermal_frame(samples)), self.size, self.resize)
         if square.dtype == np.uint8:
             square = square.astype(np.float32) / np.float32(255)
-        unit = self._robust(square) if self.normalise == "robust" else np.clip(square, 0.0, 1.0)
+        unit = np.clip(square, 0.0, 1.0) if self.normalise == "none" else self._stretched(square)
         scaled: Floats = (unit - np.float32(self.mean)) / np.float32(self.std)
         return scaled[None]
 
     def _mapped(self, frame: Array) -> Array:
         """The frame as it goes into the resize: uint8, or float32 in [0, 1], or float32 in its own unit."""
-        robust = self.normalise == "robust"
+        stretched = self.normalise != "none"
         if frame.dtype == np.uint8:
             # Pillow rounds 8-bit pictures to whole levels: right for parity, too coarse for contrast to be stretched.
-            return frame.astype(np.float32) / np.float32(255) if robust else frame
+            return frame.astype(np.float32) / np.float32(255) if stretched else frame
         values = checks.finite(frame, "thermal frame")
         if self.low is not None and self.high is not None:
             _refuse_far_outside(values, self.low, self.high)
             return _to_unit(values, self.low, self.high)
-        # "robust" measures its own span; clipping at percentiles before it would flatten small hot things for nothing.
-        return values if robust else _to_unit(values, *self._span(values))
+        # Stretching measures its own span; clipping at percentiles before it would flatten small hot things for nothing.
+        return values if stretched else _to_unit(values, *self._span(values))
 
     def _span(self, values: Floats) -> tuple[float, float]:
         low, high = np.percentile(_sparse(values), self.percentiles)
         return float(low), float(high)
 
-    def _robust(self, square: Floats) -> Floats:
-        low, middle, high = np.percentile(_sparse(square), (self.percentiles[0], 50.0, self.percentiles[1]))
-        scaled = (square - np.float32(middle)) / np.float32((high - low) / 2 + self.epsilon)
+    def _stretched(self, square: Floats) -> Floats:
+        middle, spread = self._standard(square) if self.normalise == "standard" else self._robust(square)
+        scaled = (square - np.float32(middle)) / np.float32(spread + self.epsilon)
         limited: Floats = np.clip(scaled, -self.clip, self.clip)
         return limited
+
+    def _robust(self, square: Floats) -> tuple[float, float]:
+        low, middle, high = np.percentile(_sparse(square), (self.percentiles[0], 50.0, self.percentiles[1]))
+        return float(middle), float(high - low) / 2
+
+    def _standard(self, square: Floats) -> tuple[float, float]:
+        return float(square.mean()), float(square.std())
 
     def to_dict(self) -> dict[str, object]:
         """The `preprocess` dictionary of a manifest."""

@@ -256,7 +256,8 @@ def test_the_class_token_comes_first_and_the_head_reads_it(name: str) -> None:
     positions = next(value for key, value in parameters.items() if key.endswith("pos_embed"))
 
     torch.testing.assert_close(tokens[:, 0], (parameters["cls_token"][0, 0] + positions[0, 0]).expand(2, -1))
-    layers = list(tower.head)  # type: ignore[call-overload]
+    assert isinstance(tower.head, nn.Sequential)
+    layers = list(tower.head)
     seen = layers[-1](layers[0](tokens)[:, 0])
     torch.testing.assert_close(tower.head(tokens), seen)
 
@@ -286,7 +287,7 @@ def test_a_text_is_read_at_its_end_whatever_its_length() -> None:
     ids = text_ids([5, 6, 7], list(range(100, 175)), [])
     tokens = tower.trunk(tower.preprocessor(ids), imagebind.causal_mask(77))
 
-    by_hand = tower.head.proj(torch.stack([tokens[0, 4], tokens[1, 76], tokens[2, 1]]))  # type: ignore[operator,union-attr]
+    by_hand = tower.head.proj(torch.stack([tokens[0, 4], tokens[1, 76], tokens[2, 1]]))  # type: ignore[operator]
 
     torch.testing.assert_close(tower(ids), by_hand / by_hand.norm(dim=1, keepdim=True))
 

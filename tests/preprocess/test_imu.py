@@ -62,3 +62,13 @@ def test_wrong_windows_get_one_line(window: np.ndarray, says: str) -> None:
     with pytest.raises(RecordingError) as caught:
         preprocess.for_imagebind("imu")(window)
     assert says in str(caught.value)
+
+
+def test_compand_is_linear_for_a_tremor_and_logarithmic_for_a_swing() -> None:
+    squeeze = ImuPreprocessor(scale=(1.0,) * 3 + (0.05,) * 3, compand=(0.0,) * 3 + (0.25,) * 3)
+    window = np.full((6, 2), 0.0005)
+    window[:, 1] = 50.0
+    out = squeeze(window)
+    np.testing.assert_allclose(out[:3], window[:3], rtol=1e-6)  # 0 leaves a channel as it is
+    np.testing.assert_allclose(out[3:, 0], 0.25 * 0.0005 / 0.05, rtol=1e-3)
+    np.testing.assert_allclose(out[3:, 1], 0.25 * np.log(2 * 50.0 / 0.05), rtol=1e-5)  # asinh y -> log 2y

@@ -146,3 +146,12 @@ def test_another_unit_is_noticed() -> None:
         with pytest.raises(RecordingError, match="far outside the range"):
             make(wrong)
     np.testing.assert_array_equal(make(np.full((9, 9), 60.0)), np.ones((1, 8, 8)))
+
+
+def test_standard_gives_mean_zero_and_forgets_the_cameras_gain() -> None:
+    level = np.random.default_rng(0).integers(60, 120, (64, 64), dtype=np.uint8)
+    see = ThermalPreprocessor(size=64, resize="squash", normalise="standard", epsilon=0.02, clip=3.0)
+    out = see(level)[0]
+    unit = level / 255.0
+    np.testing.assert_allclose(out, np.clip((unit - unit.mean()) / (unit.std() + 0.02), -3, 3), atol=1e-5)
+    assert np.abs(out - see((level + 100).astype(np.uint8))[0]).max() < 1e-4

@@ -1,0 +1,105 @@
+"""The gate: how far an encoder has drifted from FP32, measured on what its vectors are for.
+
+Judged on recordings that were not used to calibrate: the cosine of each vector to its FP32 vector (mean and 1st
+percentile), and how often the nearest label is still the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgebind.errors import GateError, OptionError
+from edgebind.labels import LabelBank
+
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Bars:
+    """What an encoder must reach against FP32 before it is written."""
+
+    cosine_mean: float = 0.99
+    cosine_p1: float = 0.97
+    """First percentile: the worst windows, save one in a hundred."""
+    agreement: float = 0.98
+    """Share of windows whose nearest label is FP32's."""
+
+    def __post_init__(self) -> None:
+        for name, value in asdict(self).items():
+            if not 0 <= value <= 1:
+                raise OptionError(f"bar {name} out of range", wanted="0 to 1", got=value)
+
+
+INT8 = Bars()
+INT8_AIM = Bars(0.998, 0.99, 0.995)
+"""What the ladder tries to reach while most of the work stays in INT8."""
+FP16 = Bars(0.999, 0.998, 0.99)
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """One graph against FP32, on the same windows."""
+
+    windows: int
+    cosine_mean: float
+    cosine_p1: float
+    cosine_min: float
+    agreement: float | None
+    """None where the bundle knows no labels."""
+
+    def meets(self, bars: Bars) -> bool:
+        agrees = self.agreement is None or self.agreement >= bars.agreement
+        return self.cosine_mean >= bars.cosine_mean and self.cosine_p1 >= bars.cosine_p1 and agrees
+
+    def to_dict(self) -> dict[str, Any]:
+        return {key: round(value, 6) if isinstance(value, float) else value for key, value in asdict(self).items()}
+
+    def __str__(self) -> str:
+        agreement = "" if self.agreement is None else f", agreement {self.agreement:.4f}"
+        return f"cosine mean {self.cosine_mean:.5f}, p1 {self.cosine_p1:.5f}{agreement}"
+
+
+def compare(reference: Floats, candidate: Floats, bank: LabelBank) -> Comparison:
+    """Compare two sets of unit vectors (windows, dim) of the same windows, row by row."""
+    cosines = np.einsum("ij,ij->i", reference.astype(np.float64), candidate.astype(np.float64))
+    agreement = None
+    if len(bank) > 1:
+        same = (reference @ bank.embeddings.T).argmax(axis=1) == (candidate @ bank.embeddings.T).argmax(axis=1)
+        agreement = float(same.mean())
+    p1 = float(np.percentile(cosines, 1))
+    return Comparison(len(cosines), float(cosines.mean()), p1, float(cosines.min()), agreement)
+
+
+def worst(comparisons: Mapping[str, Comparison]) -> Comparison:
+    """The least of each number over several graphs: what a bundle can promise."""
+    all_ = list(comparisons.values())
+    agreements = [c.agreement for c in all_ if c.agreement is not None]
+    return Comparison(
+        windows=min(c.windows for c in all_),
+        cosine_mean=min(c.cosine_mean for c in all_),
+        cosine_p1=min(c.cosine_p1 for c in all_),
+        cosine_min=min(c.cosine_min for c in all_),
+        agreement=min(agreements) if agreements else None,
+    )
+
+
+def require(comparison: Comparison, bars: Bars, what: str) -> None:
+    """Let `comparison` pass, or say by how much it fails.
+
+    Raises
+    ------
+    GateError: a bar is missed.
+    """
+    if not comparison.meets(bars):
+        agreement = "" if comparison.agreement is None else f", agreement {bars.agreement:g}"
+        raise GateError(
+            f"{what} drifts too far from FP32",
+            wanted=f"cosine mean {bars.cosine_mean:g}, p1 {bars.cosine_p1:g}{agreement}",
+            got=str(comparison),
+            remedy="calibrate on more recordings, or use --precision fp16",
+        )

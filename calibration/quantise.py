@@ -1,0 +1,133 @@
+"""One call: an FP32 encoder and real recordings -> gated INT8 graphs with their report."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from edgebind import cpu
+from edgebind.calibration import gate, ladder, observers, qdq, speed
+from edgebind.calibration import ranges as ranges_
+from edgebind.calibration.batches import Batch, count
+from edgebind.calibration.gate import Bars, Comparison
+from edgebind.calibration.ladder import Outcome, Progress, Subject
+from edgebind.calibration.ranges import Ranges
+from edgebind.calibration.speed import Speed
+from edgebind.errors import CalibrationError
+from edgebind.labels import LabelBank
+
+LEAST_CALIBRATION = 16
+LEAST_GATE = 8
+"""Windows. With fewer, ranges and percentiles would be an accident of what was recorded."""
+
+
+@dataclass(frozen=True, slots=True)
+class Quantised:
+    """INT8 graphs, the ranges they were made from, and all that was measured."""
+
+    files: dict[str, Path]
+    """Name in the bundle -> file."""
+    ranges: Ranges
+    least: Comparison
+    """The worst of the graphs."""
+    kept: tuple[str, ...]
+    mac_share: float
+    speed: Speed
+    report: dict[str, Any]
+
+
+def quantise(
+    graph: Path,
+    calibration: Sequence[Batch],
+    held_out: Sequence[Batch],
+    *,
+    bank: LabelBank,
+    scratch: Path,
+    progress: Progress = lambda _: None,
+    bars: Bars = gate.INT8,
+    aim: Bars = gate.INT8_AIM,
+) -> Quantised:
+    """Calibrate `graph` on some recordings and gate it on others.
+
+    Parameters
+    ----------
+    calibration, held_out: preprocessed windows; no recording may be in both.
+    scratch: folder for the graphs; they are the caller's to move.
+
+    Raises
+    ------
+    CalibrationError: too few windows, or a bad one, named by its recording.
+    GateError: INT8 misses `bars` whatever stays in float.
+    """
+    require_enough(calibration, held_out)
+    subject = Subject.of(graph, calibration[0], bank, scratch, progress)
+    if not subject.layers:
+        raise CalibrationError("no layer that could be quantised", where=graph, remedy="use --precision fp16")
+    progress(f"ranges of {len(subject.layers)} layers from {count(calibration)} windows")
+    by_method = ranges_.collect(graph, subject.affordable(calibration, 1000, 512))
+    method, scores = ladder.choose(subject, by_method, subject.affordable(calibration, 200, 96))
+    chosen = by_method[method]
+    held_out = subject.affordable(held_out, 2000, 1024)
+    outcome = ladder.climb(subject, chosen, calibration, held_out, bars, aim)
+    progress("speed of INT8 against FP32")
+    fast = qdq.U8S8 if cpu.has_vnni() else qdq.U8U8
+    race = speed.measure(graph, outcome.files[fast.file], held_out[0].inputs[:1])
+    report = _report(subject, outcome, chosen, scores, calibration, held_out, bars, race)
+    least = gate.worst(outcome.comparisons)
+    return Quantised(outcome.files, chosen, least, outcome.kept, subject.share(outcome.kept), race, report)
+
+
+def require_enough(calibration: Sequence[Batch], held_out: Sequence[Batch]) -> None:
+    """Refuse recordings that are too short to say anything."""
+    for what, batches, least in (("calibrate", calibration, LEAST_CALIBRATION), ("gate", held_out, LEAST_GATE)):
+        if count(batches) < least:
+            raise CalibrationError(
+                f"too few windows to {what} INT8 on",
+                where=batches[0].recording if batches else None,
+                wanted=f"at least {least}",
+                got=count(batches),
+                remedy="give more or longer recordings with --calibration PATH",
+            )
+
+
+def _report(
+    subject: Subject,
+    outcome: Outcome,
+    ranges: Ranges,
+    scores: dict[str, float],
+    calibration: Sequence[Batch],
+    held_out: Sequence[Batch],
+    bars: Bars,
+    race: Speed,
+) -> dict[str, Any]:
+    titles = {layer.name: layer.title for layer in subject.layers}
+    return {
+        "observer": {"chosen": ranges.method, "cosine_on_calibration": {k: round(v, 6) for k, v in scores.items()}},
+        "graphs": {
+            scheme.file: {**outcome.comparisons[scheme.file].to_dict(), "as_written": not ladder.runs_here(scheme)}
+            for scheme in qdq.SCHEMES
+        },
+        "bars": {name: getattr(bars, name) for name in Bars.__slots__},
+        "layers": {
+            "quantised": len(subject.layers) - len(outcome.kept),
+            "float": [{"layer": titles[name], "tensor": name, "damage": _rounded(outcome, name)} for name in outcome.kept],
+            "damage": {titles[name]: round(value, 7) for name, value in outcome.damages.items()},
+        },
+        "macs": {"window": sum(subject.macs.values()), "int8_share": round(subject.share(outcome.kept), 4)},
+        "speed": race.to_dict(),
+        "recordings": {"calibration": _recordings(calibration), "gate": _recordings(held_out)},
+        "observers_tried": list(observers.METHODS),
+    }
+
+
+def _rounded(outcome: Outcome, name: str) -> float:
+    return round(outcome.damages[name], 7)
+
+
+def _recordings(batches: Sequence[Batch]) -> dict[str, int]:
+    windows: dict[str, int] = {}
+    for batch in batches:
+        windows[batch.recording] = windows.get(batch.recording, 0) + len(batch)
+    return windows

@@ -1,0 +1,178 @@
+"""A whole binding on movements that anyone could tell apart: it learns, it resumes exactly, it says what it cannot do."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from edgebind.errors import OptionError, RecordingError
+from edgebind.models import tower_file
+from edgebind.train import bind, recipe
+from edgebind.train.recipe import Recipe
+
+RECIPE = """
+space = "test"
+modality = "imu"
+student = "imu-s"
+seed = 3
+out = "OUT"
+licence = "none"
+
+[window]
+rate_hz = 100.0
+seconds = 2.0
+hop_seconds = 0.5
+channels = ["ax", "ay", "az", "gx", "gy", "gz"]
+units = ["m/s²", "m/s²", "m/s²", "rad/s", "rad/s", "rad/s"]
+
+[preprocess]
+kind = "imu"
+
+[[data]]
+reader = "spsw"
+path = "DATA"
+folds = [["s01"], ["s02"]]
+
+[[prompts]]
+label = "WALKING"
+texts = ["walking", "a person walking"]
+
+[[prompts]]
+label = "SEATED"
+texts = ["sitting"]
+
+[[questions]]
+name = "activity"
+groups = [["WALKING"], ["SEATED"]]
+
+[training]
+steps = 12
+batch = 16
+learning_rate = 0.003
+temperature = 0.1
+warmup_steps = 2
+prompt_weight = 0.5
+"""
+
+
+def _write_person(folder: Path, person: str, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    lines = ["x_acc,y_acc,z_acc,x_gyro,y_gyro,z_gyro,timestamp,label"]
+    for at in range(800):
+        walking = at < 400
+        swing = 4 * np.sin(at / 8) if walking else 0.0
+        values = np.array([swing, 0, 9.8, 0.5 * swing, 0, 0]) + 0.05 * rng.normal(size=6)
+        label = "WALKING" if walking else "SEATED"
+        lines.append(",".join(f"{v:.5f}" for v in values) + f",{1_600_000_000_000 + at * 10},{label}")
+    (folder / person).mkdir(parents=True)
+    (folder / person / f"{person}_01_sp.csv").write_text("\n".join(lines) + "\n")
+
+
+@pytest.fixture
+def plan(tmp_path: Path) -> Recipe:
+    for seed, person in enumerate(("s01", "s02", "s03")):
+        _write_person(tmp_path / "data", person, seed)
+    text = RECIPE.replace("OUT", str(tmp_path / "run")).replace("DATA", str(tmp_path / "data"))
+    (tmp_path / "recipe.toml").write_text(text)
+    return recipe.read(tmp_path / "recipe.toml")
+
+
+def _encode(prompts: Sequence[str]) -> np.ndarray:
+    """A stand-in for a sentence encoder: each first letter has a direction of its own."""
+    vectors = np.stack([np.random.default_rng(ord(text.split()[-1][0])).normal(size=32) for text in prompts])
+    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+
+
+def test_learns_what_strangers_do(plan: Recipe) -> None:
+    long = replace(plan, training=replace(plan.training, steps=40))
+    report = bind.bind(long, _encode)
+    figures = report["held_out"][""]["activity"]
+    assert figures["balanced_accuracy"] > 0.95
+    assert len(figures["folds"]) == 2
+    assert np.sum(figures["confusion"]) == figures["items"] > 20
+    assert json.loads((Path(plan.out) / "run.json").read_text())["held_out"] == report["held_out"]
+
+
+def test_the_tower_comes_back_from_its_file(plan: Recipe) -> None:
+    bind.bind(plan, _encode)
+    tower, info, bank = tower_file.read(Path(plan.out) / "tower.safetensors")
+    assert info.logit_scale == pytest.approx(10)
+    assert info.window.length == 200
+    assert bank.prompts == ("walking", "sitting")
+    vectors = tower(torch.zeros(2, 6, 200))
+    torch.testing.assert_close(vectors.norm(dim=1), torch.ones(2))
+
+
+def test_a_stopped_run_goes_on_exactly(plan: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = replace(plan, out=str(tmp_path / "whole"))
+    stopped = replace(plan, out=str(tmp_path / "stopped"))
+    monkeypatch.setattr(bind, "SAVE_EVERY", 5)
+    bind.bind(whole, _encode)
+
+    def pull_the_plug(stage: str, step: int, steps: int, loss: float) -> None:
+        if step == 7 and stage == "everything":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        bind.bind(stopped, _encode, progress=pull_the_plug)
+    # The state remembers the recipe, and these two differ in `out` alone.
+    resumed: list[int] = []
+    bind.bind(stopped, _encode, progress=lambda stage, step, *_: resumed.append(step))
+    assert resumed[0] == 5, "it went on from the last state instead of starting again"
+    weights = [tower_file.read(Path(p.out) / "tower.safetensors")[0].state_dict() for p in (whole, stopped)]
+    for name, value in weights[0].items():
+        torch.testing.assert_close(value, weights[1][name], rtol=0, atol=0, msg=name)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("seed = 3", "seed = 3\ncolour = 1", "unknown key 'colour'"),
+        ("seed = 3\n", "", "key 'seed' is missing"),
+        ("seed = 3", 'seed = "three"', "key 'seed' has the wrong type"),
+        ('modality = "imu"', 'modality = "smell"', "unknown modality"),
+        ("steps = 12", "step = 12", "unknown key 'training.step'"),
+        ('[["WALKING"], ["SEATED"]]', '[["RUNNING"]]', "names a class without prompts"),
+        ("seed = 3", "seed = ", "the recipe is no TOML"),
+    ],
+)
+def test_a_wrong_recipe_is_one_clear_line(tmp_path: Path, old: str, new: str, message: str) -> None:
+    assert old in RECIPE
+    (tmp_path / "recipe.toml").write_text(RECIPE.replace(old, new))
+    with pytest.raises(OptionError, match=message) as caught:
+        recipe.read(tmp_path / "recipe.toml")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_class_without_data_is_one_clear_line(plan: Recipe) -> None:
+    flying = replace(plan.prompts[0], label="FLYING")
+    with pytest.raises(OptionError, match="class 'FLYING' has no training data"):
+        bind.bind(replace(plan, prompts=(*plan.prompts, flying)), _encode)
+
+
+def test_missing_data_is_one_clear_line(plan: Recipe, tmp_path: Path) -> None:
+    elsewhere = replace(plan.data[0], path=str(tmp_path / "nowhere"))
+    with pytest.raises(RecordingError, match="no recordings in the layout"):
+        bind.bind(replace(plan, data=(elsewhere,)), _encode)
+
+
+def test_a_stranger_that_is_not_in_the_data_is_one_clear_line(plan: Recipe) -> None:
+    data = replace(plan.data[0], folds=(("s99",),))
+    with pytest.raises(OptionError, match="a held-out group is not in the data"):
+        bind.bind(replace(plan, data=(data,)), _encode)
+
+
+def test_a_loss_that_is_no_number_stops_the_run(plan: Recipe) -> None:
+    from edgebind.errors import EdgebindError
+
+    def poisoned(prompts: Sequence[str]) -> np.ndarray:
+        return np.full((len(prompts), 32), np.nan, np.float32)
+
+    with pytest.raises(EdgebindError, match="the loss at step 0 is nan"):
+        bind.bind(plan, poisoned)
