@@ -50,17 +50,20 @@ class Tap:
         self._input = self._session.get_inputs()[0]
 
     def run(self, inputs: np.ndarray, recording: str = "") -> dict[str, np.ndarray]:
-        """{tensor: values} for one batch.
+        """{tensor: values} for one batch; the graph's own input is among them, wanted or not.
 
         Raises
         ------
         CalibrationError: the batch has the wrong shape.
         """
         want = tuple(self._input.shape[1:])
-        if inputs.ndim != 1 + len(want) or any(isinstance(w, int) and w != g for w, g in zip(want, inputs.shape[1:])):
+        if inputs.ndim != 1 + len(want) or any(
+            isinstance(w, int) and w != g for w, g in zip(want, inputs.shape[1:], strict=True)
+        ):
             raise CalibrationError("windows of the wrong shape", where=recording, wanted=want, got=inputs.shape[1:])
         feed = {self._input.name: np.ascontiguousarray(inputs)}
-        return dict(zip(self._tensors, self._session.run(self._tensors, feed), strict=True))
+        inner = [name for name in self._tensors if name != self._input.name]  # the input is known already
+        return feed | dict(zip(inner, self._session.run(inner, feed), strict=True))
 
     def close(self) -> None:
         self._session = None

@@ -101,7 +101,9 @@ def climb(
     order: dict[str, float] = {}
     kept: list[str] = []
     while True:
-        subject.progress(f"gate on {count(held_out)} held-out windows" + (f", {len(kept)} layers in float" if kept else ""))
+        subject.progress(
+            f"gate on {count(held_out)} held-out windows" + (f", {len(kept)} layers in float" if kept else "")
+        )
         outcome = Outcome(*_graphs(subject, ranges, held_out, reference, kept), tuple(kept), order)
         least = gate.worst(outcome.comparisons)
         if least.meets(aim):
@@ -128,7 +130,12 @@ def _graphs(
 
 
 def _judge(
-    subject: Subject, ranges: Ranges, scheme: Scheme, batches: Sequence[Batch], reference: Any, keep: Collection[str] = ()
+    subject: Subject,
+    ranges: Ranges,
+    scheme: Scheme,
+    batches: Sequence[Batch],
+    reference: Any,
+    keep: Collection[str] = (),
 ) -> Comparison:
     target = subject.scratch / f"int8.{scheme.file}"
     qdq.write(subject.graph, ranges, scheme, target, keep)

@@ -112,7 +112,9 @@ def _report(
         "bars": {name: getattr(bars, name) for name in Bars.__slots__},
         "layers": {
             "quantised": len(subject.layers) - len(outcome.kept),
-            "float": [{"layer": titles[name], "tensor": name, "damage": _rounded(outcome, name)} for name in outcome.kept],
+            "float": [
+                {"layer": titles[name], "tensor": name, "damage": _rounded(outcome, name)} for name in outcome.kept
+            ],
             "damage": {titles[name]: round(value, 7) for name, value in outcome.damages.items()},
         },
         "macs": {"window": sum(subject.macs.values()), "int8_share": round(subject.share(outcome.kept), 4)},

@@ -68,7 +68,9 @@ def from_json(text: str, where: str | Path = FILE) -> Ranges:
             raise ValueError(f"format {data['format']!r}")
         return Ranges(str(data["graph"]), str(data["method"]), int(data["windows"]), tensors)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise CalibrationError(f"not a ranges file: {error}", where=where, wanted=FORMAT, remedy="calibrate again") from error
+        raise CalibrationError(
+            f"not a ranges file: {error}", where=where, wanted=FORMAT, remedy="calibrate again"
+        ) from error
 
 
 def _checked(pair: Any) -> Range:
@@ -88,9 +90,7 @@ def fingerprint(graph: Path) -> str:
     return digest.hexdigest()
 
 
-def collect(
-    graph: Path, batches: Iterable[Batch], methods: Mapping[str, Factory] | None = None
-) -> dict[str, Ranges]:
+def collect(graph: Path, batches: Iterable[Batch], methods: Mapping[str, Factory] | None = None) -> dict[str, Ranges]:
     """Run the FP32 graph over real windows and note the range of every tensor that may be quantised.
 
     One pass serves all methods; memory holds one window's activations and one histogram a tensor.
@@ -119,9 +119,10 @@ def collect(
 
 def _observe(batch: Batch, tap: engine.Tap, histograms: Mapping[str, Histogram]) -> None:
     for row in batch.inputs:
-        for name, values in tap.run(row[None], batch.recording).items():
+        values = tap.run(row[None], batch.recording)
+        for name, histogram in histograms.items():
             try:
-                histograms[name].update(values)
+                histogram.update(values[name])
             except CalibrationError as error:
                 raise CalibrationError(
                     f"activation {name!r} has {error.what}", where=batch.recording, remedy="leave this recording out"

@@ -243,7 +243,7 @@ def test_vision_sees_a_still_as_two_frames() -> None:
 
     tokens = stem(picture).detach().numpy()
 
-    kernel = stem.proj[1].weight.detach().numpy()  # (8, 3, 2, 14, 14)
+    kernel = stem.state_dict()["proj.1.weight"].numpy()  # (8, 3, 2, 14, 14)
     patches = picture.numpy().reshape(2, 3, 16, 14, 16, 14)  # batch, colour, row, y, column, x
     by_hand = np.einsum("bcrykx,octyx->brko", patches, kernel, optimize=True).reshape(2, 256, 8)
     np.testing.assert_allclose(tokens, by_hand, atol=1e-4)

@@ -1,0 +1,203 @@
+"""Real recordings -> model inputs for calibration and gate, never the same recording in both.
+
+    paths -> recordings -> chunks -> windows -> preprocessed inputs, evenly thinned -> (calibration, gate)
+
+A folder of pictures is one recording, so is each file of a signal, of sound or of prompts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgebind import preprocess
+from edgebind.calibration.batches import Batch
+from edgebind.errors import CalibrationError, RecordingError
+from edgebind.manifest import Manifest
+from edgebind.signals import Window
+
+MOST = 2048
+"""Windows that are held in memory, over all recordings."""
+
+_PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
+_KINDS: dict[str, tuple[str, ...]] = {
+    "imu": (".csv", ".csv.gz", ".npz"),
+    "thermal": (*_PICTURES, ".npz"),
+    "depth": (*_PICTURES, ".npz"),
+    "vision": (*_PICTURES, ".npz"),
+    "audio": (".wav", ".flac", ".ogg", ".mp3", ".m4a"),
+    "text": (".txt",),
+}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Recording:
+    """The windows of one recording, as an encoder reads them."""
+
+    name: str
+    start_ns: NDArray[np.int64]
+    stop_ns: NDArray[np.int64]
+    inputs: NDArray[Any]
+    """(windows, ...)"""
+
+    def part(self, which: NDArray[np.bool_], suffix: str) -> Recording:
+        return Recording(f"{self.name}{suffix}", self.start_ns[which], self.stop_ns[which], self.inputs[which])
+
+    def batch(self) -> Batch:
+        return Batch(self.name, self.inputs)
+
+
+def find(paths: Sequence[Path], modality: str) -> list[Path]:
+    """The recordings of a modality among `paths` and below the folders in it, sorted; pictures count by the folder.
+
+    Raises
+    ------
+    CalibrationError: a path that does not exist, a file of another kind, or a folder without any recording.
+    """
+    found = dict.fromkeys(recording for path in paths for recording in _below(path, modality))
+    return sorted(found)
+
+
+def _below(path: Path, modality: str) -> list[Path]:
+    kinds = _KINDS[modality]
+    if not path.exists():
+        raise CalibrationError("no such recording", where=path)
+    if path.is_file():
+        if not path.name.lower().endswith(kinds):
+            raise CalibrationError(f"no {modality} recording", where=path, wanted=" ".join(kinds), got=path.suffix)
+        return [path]
+    files = [file for file in sorted(path.rglob("*")) if file.is_file() and file.name.lower().endswith(kinds)]
+    if not files:
+        raise CalibrationError(f"no {modality} recording in this folder", where=path, wanted=" ".join(kinds))
+    return [file.parent if file.name.lower().endswith(_PICTURES) else file for file in files]
+
+
+def read(paths: Sequence[Path], description: Manifest) -> list[Recording]:
+    """Read recordings as the encoder of `description` would see them live.
+
+    Raises
+    ------
+    CalibrationError: nothing of this modality, or a recording that gives no window.
+    RecordingError: a recording that cannot be read or cannot be true.
+    """
+    found = find(paths, description.modality)
+    most = max(16, MOST // max(1, len(found)))
+    names = _short_names(found)
+    return [_read(path, name, description, most) for path, name in zip(found, names, strict=True)]
+
+
+def _read(path: Path, name: str, description: Manifest, most: int) -> Recording:
+    prepare = preprocess.build(description.preprocess)
+    kept = thin(_inputs(path, description, prepare), most)
+    if not kept:
+        need = f"{description.window.seconds:g} s"
+        raise CalibrationError("too short for a single window", where=path, wanted=f"at least {need}")
+    starts, stops, inputs = zip(*kept, strict=True)
+    return Recording(name, np.array(starts, np.int64), np.array(stops, np.int64), np.stack(inputs))
+
+
+def _inputs(path: Path, description: Manifest, prepare: preprocess.Preprocessor) -> Iterator[tuple[int, int, Any]]:
+    windows = _prompts(path) if description.modality == "text" else _windows(path, description)
+    for start, stop, samples in windows:
+        try:
+            yield start, stop, prepare(samples)
+        except RecordingError as error:
+            raise CalibrationError(error.what, where=path, wanted=error.wanted, got=error.got) from error
+
+
+def _windows(path: Path, description: Manifest) -> Iterator[tuple[int, int, Any]]:
+    from edgebind.sources.file import open_recording
+    from edgebind.window import Windower
+
+    windower = Windower(description.window)
+
+    def cut() -> Iterator[Window]:
+        for chunk in open_recording(path, description.modality):
+            yield from windower.push(chunk)
+        yield from windower.finish()
+
+    return ((window.start_ns, window.stop_ns, window.samples) for window in cut())
+
+
+def _prompts(path: Path) -> Iterator[tuple[int, int, Any]]:
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    return ((place, place + 1, np.array(line)) for place, line in enumerate(lines) if line.strip())
+
+
+def thin(items: Iterable[Any], most: int) -> list[Any]:
+    """At most `most` items of a stream, evenly spaced, holding never more than twice as many.
+
+    Each time the list fills up, every other one is dropped and the step doubles: 0 1 2 3 -> 0 2 -> 0 2 4 6 -> 0 4 ...
+    """
+    kept: list[Any] = []
+    step = 1
+    for place, item in enumerate(items):
+        if place % step == 0:
+            kept.append(item)
+        if len(kept) >= 2 * most:
+            kept, step = kept[::2], step * 2
+    return kept[::2] if len(kept) > most else kept
+
+
+def split(recordings: Sequence[Recording]) -> tuple[list[Batch], list[Batch]]:
+    """(calibration, gate): two thirds and one third, by recording; a single recording is cut in time.
+
+    Within each folder every third recording is held out, so that both parts see every kind there is. Between the two
+    parts of a single recording at least one window's span is left out, because windows overlap and sensors drift slowly.
+    """
+    if len(recordings) == 1:
+        return _split_in_time(recordings[0])
+    held_out = {place for places in _by_folder(recordings).values() for place in places[2::3]}
+    if not held_out:
+        held_out = {len(recordings) - 1}
+    parts = [[r.batch() for i, r in enumerate(recordings) if (i in held_out) is held] for held in (False, True)]
+    return parts[0], parts[1]
+
+
+def _by_folder(recordings: Sequence[Recording]) -> dict[str, list[int]]:
+    places: dict[str, list[int]] = {}
+    for place, recording in enumerate(recordings):
+        places.setdefault(recording.name.rpartition("/")[0], []).append(place)
+    return places
+
+
+def _split_in_time(recording: Recording) -> tuple[list[Batch], list[Batch]]:
+    cut = recording.start_ns[0] + (recording.stop_ns[-1] - recording.start_ns[0]) * 2 // 3
+    span = int((recording.stop_ns - recording.start_ns).max())
+    early = recording.part(recording.stop_ns <= cut, " (first two thirds)")
+    late = recording.part(recording.start_ns >= cut + span, " (last third)")
+    return [early.batch()], [late.batch()]
+
+
+def _short_names(paths: Sequence[Path]) -> list[str]:
+    """Paths without the part that all have in common: reports should not carry a user's home folder."""
+    if len(paths) == 1:
+        return [paths[0].name]
+    common = len(Path(*_common_parts(paths)).parts)
+    return ["/".join(path.absolute().parts[common:]) for path in paths]
+
+
+def _common_parts(paths: Sequence[Path]) -> list[str]:
+    columns = zip(*(path.absolute().parent.parts for path in paths), strict=False)
+    common = []
+    for column in columns:
+        if len(set(column)) > 1:
+            break
+        common.append(column[0])
+    return common
+
+
+def fitting(paths: Sequence[Path], modality: str) -> list[Path]:
+    """Those of the user's paths that hold recordings of a modality; all of them if none does, for a clear refusal."""
+    kinds = _KINDS[modality]
+    fits = [path for path in paths if path.name.lower().endswith(kinds) or (path.is_dir() and _holds(path, kinds))]
+    return fits or list(paths)
+
+
+def _holds(folder: Path, kinds: tuple[str, ...]) -> bool:
+    return any(file.name.lower().endswith(kinds) for file in folder.rglob("*"))

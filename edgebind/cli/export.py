@@ -1,0 +1,116 @@
+"""`edgebind export`: an encoder becomes a bundle."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from edgebind.calibration.gate import Bars
+    from edgebind.export.road import Exported
+
+
+@click.command("export")
+@click.option(
+    "--checkpoint", type=click.Path(path_type=Path), help="ImageBind's weights, or a tower of `edgebind bind`."
+)
+@click.option(
+    "--modality", "names", multiple=True, metavar="NAME", help="Only this tower; may be repeated. Default: all."
+)
+@click.option(
+    "--precision", default="int8", show_default=True, metavar="fp32|fp16|int8", help="What the encoder computes in."
+)
+@click.option(
+    "--calibration",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    metavar="PATH",
+    help="Real recordings, or folders of them: INT8 is calibrated on some and judged on the others. May be repeated.",
+)
+@click.option(
+    "--out", type=click.Path(path_type=Path), default=Path("bundles"), show_default=True, help="Folder for bundles."
+)
+@click.option("--min-cosine", type=float, help="Least mean cosine to FP32.  [default: int8 0.99, fp16 0.999]")
+@click.option("--min-p1", type=float, help="Least 1st percentile of the cosine.  [default: int8 0.97, fp16 0.998]")
+@click.option("--min-agreement", type=float, help="Least share of equal labels.  [default: int8 0.98, fp16 0.99]")
+def command(
+    checkpoint: Path | None,
+    names: tuple[str, ...],
+    precision: str,
+    calibration: tuple[Path, ...],
+    out: Path,
+    min_cosine: float | None,
+    min_p1: float | None,
+    min_agreement: float | None,
+) -> None:
+    """Turn encoders into bundles, OUT/<modality>-<precision>/.
+
+    Without --checkpoint: the towers of the starter space, which brings its own recordings.
+
+    \b
+    edgebind export --precision int8
+    edgebind export --checkpoint imagebind_huge.pth --modality imu --precision int8 --calibration recordings/
+    """
+    from edgebind.export.road import Request, export
+
+    bars = _bars(precision, min_cosine, min_p1, min_agreement)
+    request = Request(precision, out, checkpoint, names, calibration, bars)
+    for exported in export(request, _show):
+        _finish_line()
+        for title, value in _rows(exported):
+            click.echo(f"{title:11} {value}")
+
+
+def _bars(precision: str, mean: float | None, p1: float | None, agreement: float | None) -> Bars | None:
+    """The bars the user named; the others keep the precision's own."""
+    from edgebind.calibration import gate
+    from edgebind.errors import OptionError
+
+    if mean is None and p1 is None and agreement is None:
+        return None
+    if precision == "fp32":
+        raise OptionError("FP32 is compared with nothing", where="--min-cosine, --min-p1, --min-agreement")
+    own = gate.FP16 if precision == "fp16" else gate.INT8
+    given = (mean, p1, agreement)
+    kept = (own.cosine_mean, own.cosine_p1, own.agreement)
+    return gate.Bars(*(mine if named is None else named for named, mine in zip(given, kept, strict=True)))
+
+
+def _show(modality: str, stage: str) -> None:
+    """One line that is rewritten in a terminal, one line a stage in a log."""
+    if sys.stderr.isatty():
+        click.echo(f"\r\x1b[K{modality}: {stage}", err=True, nl=False)
+    else:
+        click.echo(f"{modality}: {stage}", err=True)
+
+
+def _finish_line() -> None:
+    if sys.stderr.isatty():
+        click.echo("\r\x1b[K", err=True, nl=False)
+
+
+def _rows(exported: Exported) -> list[tuple[str, str]]:
+    rows = [("bundle", f"{exported.folder}, {exported.size / 1e6:.2f} MB")]
+    if exported.comparison is not None:
+        rows.append(("gate", f"{exported.comparison}, on {exported.comparison.windows} windows"))
+    if exported.quantised is not None:
+        rows += _int8_rows(exported)
+    if "licence" in exported.description.provenance:
+        rows.append(("licence", str(exported.description.provenance["licence"])))
+    return rows
+
+
+def _int8_rows(exported: Exported) -> list[tuple[str, str]]:
+    made = exported.quantised
+    assert made is not None
+    kept = f", in float: {', '.join(made.kept)}" if made.kept else ", no layer in float"
+    ratio = made.speed.ratio
+    verdict = f"{ratio:.2f}x the time of FP32" if ratio <= 1 else f"SLOWER than FP32 here: {ratio:.2f}x its time"
+    times = f"{made.speed.candidate_ms:.2f} against {made.speed.baseline_ms:.2f} ms a window, {made.speed.cpu}"
+    return [
+        ("int8", f"{made.mac_share:.1%} of the MACs, {made.ranges.method} ranges{kept}"),
+        ("speed", f"{verdict} ({times})"),
+    ]

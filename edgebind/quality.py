@@ -1,0 +1,65 @@
+"""How far a window can be believed: holes, and values at the sensor's limit."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgebind.clock import PAUSE, Timeline
+from edgebind.signals import Floats
+
+SMALLEST_RANGE = {"m/s²": 18.6, "rad/s": 2.1, "full scale": 0.99}
+"""By unit, a little less than the smallest range sensors are built with (±2 g, ±125 °/s, ±1): below it nothing is cut
+off, and values that repeat are only coarse steps of a sensor at rest. Units that are not here are not judged."""
+FLAT = 3
+"""So many equal values in a row, at the largest magnitude of the window, are a peak that was cut off."""
+
+
+def holes(timeline: Timeline, start: float, stop: float) -> tuple[float, float]:
+    """Share of [start, stop) that samples cover, each for one period, and the longest hole in it in nanoseconds.
+
+    Times are those of the timeline: nanoseconds after its first stamp.
+    """
+    times, period = timeline.times, timeline.period
+    if timeline.is_even and times[0] <= start + period and times[-1] >= stop - PAUSE * period:
+        return 1.0, 0.0
+    edges = np.concatenate(([start - period], times, [stop]))
+    # A hole begins where the last sample's period ends.
+    begins = np.clip(edges[:-1] + period, start, stop)
+    ends = np.clip(edges[1:], start, stop)
+    lengths = np.where(np.diff(edges) > PAUSE * period, np.maximum(ends - begins, 0.0), 0.0)
+    return float(1.0 - lengths.sum() / (stop - start)), float(lengths.max())
+
+
+def saturation(samples: Floats, units: tuple[str, ...]) -> float:
+    """Share of the values (n, channels) that stand at the sensor's limit.
+
+    A limit shows as a flat top: the channel's largest magnitude, repeated at least `FLAT` times in a row, and beyond
+    the smallest range of any such sensor.
+    """
+    if not len(samples):
+        return 0.0
+    largest = np.maximum(samples.max(axis=0), -samples.min(axis=0))
+    floor = np.array([SMALLEST_RANGE.get(unit, np.inf) for unit in units])
+    suspects = np.flatnonzero(largest >= floor)
+    flat = sum(_flat(samples[:, channel], float(largest[channel])) for channel in suspects)
+    return flat / samples.size
+
+
+def _flat(values: Floats, largest: float) -> int:
+    """How many values stand in runs of at least `FLAT` at +largest or at -largest."""
+    count = 0
+    for limit in (largest, -largest):
+        at_limit = np.concatenate(([False], values == np.float32(limit), [False]))
+        changes = np.flatnonzero(at_limit[1:] != at_limit[:-1])
+        runs = changes[1::2] - changes[::2]
+        count += int(runs[runs >= FLAT].sum())
+    return count
+
+
+def saturation_of_frame(frame: NDArray[np.generic]) -> float:
+    """Share of the pixels of an 8- or 16-bit frame at the lowest or highest value; 0 for frames in physical units."""
+    if frame.dtype not in (np.uint8, np.uint16) or not frame.size:
+        return 0.0
+    top = np.iinfo(frame.dtype).max
+    return float(np.count_nonzero((frame == 0) | (frame == top)) / frame.size)

@@ -1,0 +1,165 @@
+"""FP32 graph -> strongly typed FP16 graph: float32 at both ends, half inside, float32 where half would overflow or blur.
+
+Runtimes that compile what they are given (TensorRT 11, TensorRT-RTX) take types from the graph, so the casts stand in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from edgebind.calibration.graph import Graph, require_onnx
+from edgebind.errors import ExportError
+
+if TYPE_CHECKING:
+    import onnx
+
+FLOAT, HALF = 1, 10
+"""TensorProto.FLOAT and FLOAT16."""
+
+LARGEST = 65504.0
+"""Largest finite half."""
+
+KEPT = frozenset(
+    {
+        # sums of many or of squared terms: they pass 65504, or lose the small ones
+        "LayerNormalization", "InstanceNormalization", "GroupNormalization", "LpNormalization", "BatchNormalization",
+        "Softmax", "LogSoftmax", "Exp", "Log", "Pow", "Sqrt", "Reciprocal", "CumSum",
+        "ReduceL1", "ReduceL2", "ReduceLogSum", "ReduceLogSumExp", "ReduceSum", "ReduceSumSquare", "ReduceMean",
+        "GlobalAveragePool",
+        # carry their type in an attribute, or have inputs that must be float32
+        "Cast", "CastLike", "ConstantOfShape", "Range", "Resize", "RandomNormalLike", "RandomUniformLike",
+        "QuantizeLinear", "DequantizeLinear",
+    }
+)  # fmt: skip
+"""Operators that stay in float32."""
+
+_PRODUCTS = ("Conv", "Gemm", "MatMul")
+_ANY_TYPE = ("Shape", "Size")
+
+
+def to_fp16(graph: Path, target: Path) -> list[str]:
+    """Write the FP16 version of `graph` to `target`; returns the products that had to stay in float32.
+
+    Raises
+    ------
+    ExportError: a tensor of unknown type, or control flow.
+    """
+    converter = _Converter(Graph.read(graph))
+    require_onnx().save(converter.model(), target)
+    return converter.products_in_float
+
+
+class _Converter:
+    """Gives each node one precision and puts a Cast on every edge between the two."""
+
+    def __init__(self, source: Graph) -> None:
+        self._onnx = require_onnx()
+        self._source = source
+        self._types = _element_types(source)
+        self._tail = _after_last_product(source.model.graph)
+        self._nodes: list[onnx.NodeProto] = []
+        self._weights: dict[str, onnx.TensorProto] = {}
+        self._stored = {source.input: FLOAT}  # tensor -> type it has in the new graph
+        self._cast: dict[tuple[str, int], str] = {}
+        self.products_in_float: list[str] = []
+
+    def model(self) -> onnx.ModelProto:
+        for node in self._source.model.graph.node:
+            self._convert(node)
+        original = self._source.model
+        model = self._onnx.ModelProto(ir_version=original.ir_version, producer_name="edgebind")
+        model.opset_import.extend(original.opset_import)
+        model.graph.name = original.graph.name
+        model.graph.input.extend(original.graph.input)
+        model.graph.output.extend(original.graph.output)
+        model.graph.node.extend(self._nodes)
+        model.graph.initializer.extend(self._weights.values())
+        return model
+
+    def _convert(self, node: onnx.NodeProto) -> None:
+        if any(a.type in (self._onnx.AttributeProto.GRAPH, self._onnx.AttributeProto.GRAPHS) for a in node.attribute):
+            raise ExportError(
+                "control flow cannot be converted", where=node.name or node.op_type, remedy="use fp32 or int8"
+            )
+        want = HALF if self._fits_half(node) else FLOAT
+        if want == FLOAT and node.op_type in _PRODUCTS:
+            self.products_in_float.append(node.output[0])
+        copy = self._onnx.NodeProto()
+        copy.CopyFrom(node)
+        copy.input[:] = [self._input(name, want, node.op_type in _ANY_TYPE) for name in node.input]
+        self._nodes.append(copy)
+        for name in node.output:
+            if self._types.get(name) == FLOAT:
+                self._stored[name] = want
+
+    def _fits_half(self, node: onnx.NodeProto) -> bool:
+        if node.op_type in KEPT or node.output[0] in self._tail:
+            return False
+        weights = [name for name in node.input if name in self._source.weights and self._types.get(name) == FLOAT]
+        return all(survives_half(self._source.value(name)) for name in weights)
+
+    def _input(self, name: str, want: int, any_type: bool) -> str:
+        if name in self._source.weights:
+            return self._weight(name, want)
+        have = self._stored.get(name)
+        if not name or have is None or have == want or any_type:
+            return name
+        if (name, want) not in self._cast:
+            cast = f"{name}.{'half' if want == HALF else 'float'}"
+            self._nodes.append(self._onnx.helper.make_node("Cast", [name], [cast], name=cast, to=want))
+            self._cast[name, want] = cast
+        return self._cast[name, want]
+
+    def _weight(self, name: str, want: int) -> str:
+        half = want == HALF and self._types[name] == FLOAT
+        new = f"{name}.half" if half else name
+        if new not in self._weights:
+            value = self._source.value(name)
+            self._weights[new] = self._onnx.numpy_helper.from_array(value.astype(np.float16) if half else value, new)
+        return new
+
+
+def survives_half(value: np.ndarray) -> bool:
+    """Whether a float32 constant means the same in half: nothing finite overflows, and not all of it becomes zero."""
+    finite = np.abs(value[np.isfinite(value)])
+    if not finite.size or not finite.any():
+        return True
+    return bool(finite.max() <= LARGEST and finite.astype(np.float16).any())
+
+
+def _after_last_product(graph: onnx.GraphProto) -> set[str]:
+    """Outputs of nodes that no Conv, Gemm or MatMul reads from, however far on: the L2 norm, and pooling before it.
+
+    They cost next to nothing, and a unit vector deserves better than half's eleven bits.
+    """
+    leads_on: set[str] = set()
+    tail: set[str] = {str(output.name) for output in graph.output}
+    for node in reversed(graph.node):
+        if node.op_type in _PRODUCTS or any(name in leads_on for name in node.output):
+            leads_on.update(node.input)
+        else:
+            tail.update(node.output)
+    return tail
+
+
+def _element_types(source: Graph) -> Mapping[str, int]:
+    """{tensor: TensorProto data type} of all tensors.
+
+    Raises
+    ------
+    ExportError: ONNX cannot tell one.
+    """
+    onnx = require_onnx()
+    inferred: Any = onnx.shape_inference.infer_shapes(source.model).graph
+    types = {
+        item.name: item.type.tensor_type.elem_type for item in (*inferred.value_info, *inferred.input, *inferred.output)
+    }
+    types |= {name: tensor.data_type for name, tensor in source.weights.items()}
+    unknown = [name for node in source.model.graph.node for name in node.output if name and not types.get(name)]
+    if unknown:
+        raise ExportError(f"tensor {unknown[0]!r} has no known type", remedy="simplify the graph first, or use fp32")
+    return types

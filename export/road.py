@@ -1,0 +1,232 @@
+"""The whole road: source -> FP32 graph -> precision -> gate -> bundle.
+
+Everything is made in a scratch folder and only a finished bundle is moved to its place, so Ctrl-C or a full disk leaves
+what was there before.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from edgebind import __version__, bundle, manifest, starter
+from edgebind import modality as modalities
+from edgebind.calibration import engine, gate
+from edgebind.calibration import ranges as ranges_
+from edgebind.calibration import recordings as recordings_
+from edgebind.calibration.batches import Batch, count
+from edgebind.calibration.gate import Bars, Comparison
+from edgebind.calibration.quantise import Quantised, quantise
+from edgebind.errors import CalibrationError, OptionError
+from edgebind.export import parity
+from edgebind.export.original import Original, from_bundle, from_checkpoint
+from edgebind.export.precision import to_fp16
+from edgebind.export.workspace import workspace
+from edgebind.manifest import Manifest
+
+REPORT = "report.json"
+
+Progress = Callable[[str, str], None]
+"""Called with the modality and the stage that begins."""
+
+Files = dict[str, Path | bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What a user asked for."""
+
+    precision: str
+    out: Path
+    checkpoint: Path | None = None
+    """None takes the starter space."""
+    modalities: tuple[str, ...] = ()
+    """Empty takes all that the source has."""
+    calibration: tuple[Path, ...] = ()
+    """Recordings; the starter brings its own."""
+    bars: Bars | None = None
+    """None takes those of the precision."""
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """A bundle that was written."""
+
+    folder: Path
+    description: Manifest
+    comparison: Comparison | None
+    """Against FP32; None for FP32 itself."""
+    quantised: Quantised | None
+
+    @property
+    def size(self) -> int:
+        """Bytes of all files."""
+        return sum((self.folder / name).stat().st_size for name in self.description.files)
+
+
+def export(request: Request, progress: Progress = lambda modality, stage: None) -> Iterator[Exported]:
+    """Write one bundle a modality, `<out>/<modality>-<precision>/`, and yield each when it stands.
+
+    Raises
+    ------
+    OptionError, CheckpointError, CalibrationError, GateError, ParityError, StorageError: one line, nothing half-written.
+    """
+    check(request)
+    with workspace(request.out) as scratch:
+        for original in _originals(request, scratch, progress):
+            yield _export_one(request, original, scratch, progress)
+
+
+def check(request: Request) -> None:
+    """Refuse what cannot be done, before anything is loaded.
+
+    Raises
+    ------
+    OptionError: an unknown precision or modality, or recordings that fit several modalities at once.
+    CalibrationError: INT8 of a checkpoint without recordings.
+    """
+    if request.precision not in manifest.PRECISIONS:
+        raise OptionError("unknown precision", wanted=" or ".join(manifest.PRECISIONS), got=repr(request.precision))
+    for name in request.modalities:
+        modalities.get(name)
+    if request.checkpoint is None:
+        unknown = [name for name in request.modalities if name not in starter.MODALITIES]
+        if unknown:
+            wanted = " or ".join(starter.MODALITIES)
+            raise OptionError(
+                "the starter space has no such tower", wanted=wanted, got=unknown[0], remedy="give --checkpoint"
+            )
+    elif request.precision == "int8" and not request.calibration:
+        raise CalibrationError(
+            "INT8 needs real recordings to calibrate on; noise is never calibration",
+            where=request.checkpoint,
+            remedy="give some with --calibration PATH",
+        )
+    cameras = [name for name in request.modalities if modalities.get(name).is_camera]
+    if request.calibration and len(cameras) > 1:
+        raise OptionError(
+            "pictures fit several modalities", got=" ".join(cameras), remedy="export one --modality at a time"
+        )
+
+
+def _originals(request: Request, scratch: Path, progress: Progress) -> Iterator[Original]:
+    if request.checkpoint is not None:
+        yield from from_checkpoint(request.checkpoint, request.modalities, scratch, progress)
+        return
+    for name in request.modalities or starter.MODALITIES:
+        progress(name, "starter encoder")
+        yield from_bundle(starter.folder(name, "fp32"))
+
+
+def _export_one(request: Request, original: Original, scratch: Path, progress: Progress) -> Exported:
+    name = original.description.modality
+    folder = scratch / f"{name}-{request.precision}"
+    folder.mkdir()
+    make = {"fp32": _fp32, "fp16": _fp16, "int8": _int8}[request.precision]
+    files, description, comparison, quantised = make(request, original, folder, lambda stage: progress(name, stage))
+    if len(original.bank):
+        original.bank.to_npz(folder / bundle.LABELS)
+        files[bundle.LABELS] = folder / bundle.LABELS
+    target = request.out / folder.name
+    progress(name, f"write {target}")
+    description = bundle.write(target, _with_provenance(description, original, request), files)
+    return Exported(target, description, comparison, quantised)
+
+
+Made = tuple[Files, Manifest, Comparison | None, Quantised | None]
+Stage = Callable[[str], None]
+
+
+def _fp32(request: Request, original: Original, folder: Path, stage: Stage) -> Made:
+    files: Files = {bundle.ENCODER: original.graph}
+    data = original.graph.with_name(original.graph.name + ".data")
+    if data.exists():
+        files[data.name] = data
+    return files, original.description, None, None
+
+
+def _fp16(request: Request, original: Original, folder: Path, stage: Stage) -> Made:
+    stage("FP16 graph")
+    graph = folder / bundle.ENCODER
+    in_float = to_fp16(original.graph, graph)
+    batches, judged_on = _windows_for_fp16(request, original, stage)
+    stage(f"gate on {count(batches)} windows")
+    reference = engine.embed(original.graph, batches, optimise=True)
+    comparison = gate.compare(reference, engine.embed(graph, batches, optimise=True), original.bank)
+    gate.require(comparison, request.bars or gate.FP16, "FP16")
+    numbers = {**comparison.to_dict(), "judged_on": judged_on, "products_in_float32": in_float}
+    description = replace(original.description, precision="fp16", gate=numbers)
+    return {bundle.ENCODER: graph}, description, comparison, None
+
+
+def _windows_for_fp16(request: Request, original: Original, stage: Stage) -> tuple[list[Batch], str]:
+    if request.checkpoint is None or request.calibration:
+        return _recordings(request, original, stage)[1], "recordings"
+    shape, dtype = _input_of(original)
+    return [Batch("synthetic signals", parity.example(shape, dtype, batch=8))], "synthetic signals"
+
+
+def _input_of(original: Original) -> tuple[tuple[int, ...], str]:
+    from edgebind.calibration.graph import Graph
+
+    tensor = Graph.read(original.graph).model.graph.input[0].type.tensor_type
+    return tuple(d.dim_value for d in tensor.shape.dim[1:]), "int64" if tensor.elem_type == 7 else "float32"
+
+
+def _int8(request: Request, original: Original, folder: Path, stage: Stage) -> Made:
+    calibration, held_out = _recordings(request, original, stage)
+    made = quantise(
+        original.graph,
+        calibration,
+        held_out,
+        bank=original.bank,
+        scratch=folder,
+        progress=stage,
+        bars=request.bars or gate.INT8,
+    )
+    files: Files = {
+        **made.files,
+        ranges_.FILE: made.ranges.to_json().encode(),
+        REPORT: (json.dumps(made.report, indent=1, ensure_ascii=False) + "\n").encode(),
+    }
+    description = replace(original.description, precision="int8", gate=_summary(made))
+    return files, description, made.least, made
+
+
+def _summary(made: Quantised) -> dict[str, Any]:
+    """What the manifest says of the gate; `report.json` has the rest."""
+    return {
+        **made.least.to_dict(),
+        "observer": made.ranges.method,
+        "layers_in_float": list(made.kept),
+        "int8_mac_share": round(made.mac_share, 4),
+        "speed_ratio_to_fp32": made.speed.ratio,
+        "cpu": made.speed.cpu,
+    }
+
+
+def _recordings(request: Request, original: Original, stage: Stage) -> tuple[list[Batch], list[Batch]]:
+    """(calibration, gate): the user's recordings, split, or the two sets the starter ships."""
+    stage("read recordings")
+    description = original.description
+    if request.calibration:
+        paths = recordings_.fitting(request.calibration, description.modality)
+        return recordings_.split(recordings_.read(paths, description))
+    parts = [
+        recordings_.read([starter.RECORDINGS / part / description.modality], description)
+        for part in ("calibration", "gate")
+    ]
+    return [r.batch() for r in parts[0]], [r.batch() for r in parts[1]]
+
+
+def _with_provenance(description: Manifest, original: Original, request: Request) -> Manifest:
+    packages = ("onnx", "onnxsim", "onnxruntime", *(("torch",) if request.checkpoint is not None else ()))
+    versions = {"edgebind": __version__, **{name: importlib.metadata.version(name) for name in packages}}
+    # A bundle carries its weights' history; what this conversion adds stands beside it.
+    source = "the starter space's FP32 bundle" if request.checkpoint is None else request.checkpoint.name
+    added = {"exported_from": source, "fp32_sha256": ranges_.fingerprint(original.graph), "export_versions": versions}
+    return replace(description, provenance={**original.description.provenance, **added})

@@ -1,0 +1,124 @@
+"""Every command: it has help, stands in the README, and says one clear line when it cannot go on."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+
+from edgebind import cli
+from edgebind.errors import EdgebindError
+from tests import bundles
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def _command(name: str) -> click.Command:
+    found = cli.group.get_command(click.Context(cli.group), name)
+    assert found is not None
+    return found
+
+
+def _run(*arguments: str | Path) -> Result:
+    """One command in this process; EdgebindError comes out as the exception, as `cli.main` would catch it."""
+    return CliRunner().invoke(cli.group, [str(argument) for argument in arguments])
+
+
+@pytest.mark.parametrize("name", cli.COMMANDS)
+def test_every_option_says_what_it_does(name: str) -> None:
+    command = _command(name)
+    assert command.help
+    silent = [p.name for p in command.params if isinstance(p, click.Option) and not p.help]
+    assert not silent
+
+
+@pytest.mark.parametrize("name", cli.COMMANDS)
+def test_every_command_stands_in_the_readme(name: str) -> None:
+    assert f"| `edgebind {name}` |" in (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", ["", *cli.COMMANDS])
+def test_help_brings_in_nothing_heavy(name: str) -> None:
+    code = (
+        "import sys; from edgebind.cli import main; main(sys.argv[1:]);"
+        "print([m for m in ('torch', 'onnx', 'onnxruntime', 'numpy', 'PIL') if m in sys.modules])"
+    )
+    arguments = [name, "--help"] if name else ["--help"]
+    out = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True).stdout
+    assert out.splitlines()[-1] == "[]"
+
+
+def test_an_error_is_one_line_and_exit_code_2(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "edgebind", "inspect", str(tmp_path)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert done.stderr.splitlines() == [f"edgebind: {tmp_path}: no bundle here (wanted a folder with manifest.json)"]
+
+
+def test_an_unknown_command_is_refused() -> None:
+    assert cli.main(["fly"]) == 2
+
+
+def test_version_is_told() -> None:
+    assert _run("--version").output.startswith("edgebind, version ")
+
+
+def test_inspect_shows_what_a_bundle_is(tmp_path: Path) -> None:
+    folder = bundles.write(tmp_path / "b")
+    shown = _run("inspect", folder)
+    assert shown.exit_code == 0, shown.output
+    assert "2 files match their hashes" in shown.output
+    assert "imu into space 'test', 4 dimensions, fp32" in shown.output
+    assert json.loads(_run("inspect", folder, "--json").output)["labels"] == ["a", "b"]
+
+
+def test_bench_races_bundles(tmp_path: Path) -> None:
+    one, other = bundles.write(tmp_path / "one"), bundles.write(tmp_path / "other")
+    done = _run("bench", one, other, "--seconds", "0.1", "--json", tmp_path / "r.json")
+    assert done.exit_code == 0, done.output
+    report = json.loads((tmp_path / "r.json").read_text())
+    first, second = report["results"]
+    assert first["ratio"] == 1.0
+    assert first["calls"] == second["calls"] >= 20
+    assert 0 < first["p50_ms"] <= first["p90_ms"] <= first["p99_ms"] <= first["max_ms"]
+    assert report["machine"]["cpu"]
+
+
+def test_doctor_looks_everywhere_and_fails_nowhere() -> None:
+    findings = json.loads(_run("doctor", "--json").output)
+    assert {finding["area"] for finding in findings} == {"machine", "backend", "workstation", "bundle", "sensor"}
+    runtime = next(finding for finding in findings if finding["name"] == "onnxruntime")
+    assert runtime["ok"]
+    assert "CPU" in runtime["detail"]
+    assert all(finding["ok"] or finding["remedy"] for finding in findings)
+    assert "onnxruntime" in _run("doctor").output
+
+
+def test_labels_embeds_prompts_in_the_starter_space(tmp_path: Path) -> None:
+    pytest.importorskip("sentence_transformers")
+    done = _run("labels", "a dog runs", "a dog is running", "a tax form", "--out", tmp_path / "l.npz")
+    assert done.exit_code == 0, done.output
+    with np.load(tmp_path / "l.npz") as archive:
+        vectors = archive["embeddings"]
+        assert list(archive["prompts"]) == ["a dog runs", "a dog is running", "a tax form"]
+    assert vectors.shape == (3, 384)
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
+    assert vectors[0] @ vectors[1] > 0.8 > 0.3 > vectors[0] @ vectors[2]
+
+
+@pytest.mark.parametrize(
+    ("prompts", "message"), [(["a", "a"], "the same prompt stands twice"), (["  "], "a prompt has no words")]
+)
+def test_labels_refuses_prompts_that_say_nothing_new(prompts: list[str], message: str, tmp_path: Path) -> None:
+    pytest.importorskip("sentence_transformers")
+    done = _run("labels", *prompts, "--out", tmp_path / "l.npz")
+    assert isinstance(done.exception, EdgebindError)
+    assert message in str(done.exception)
+    assert not (tmp_path / "l.npz").exists()
