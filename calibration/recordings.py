@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgebind import modality as modalities
 from edgebind import preprocess
 from edgebind.calibration.batches import Batch
 from edgebind.errors import CalibrationError, RecordingError
@@ -112,12 +113,13 @@ def _inputs(path: Path, description: Manifest, prepare: preprocess.Preprocessor)
 
 def _windows(path: Path, description: Manifest) -> Iterator[tuple[int, int, Any]]:
     from edgebind.sources.file import open_recording
-    from edgebind.window import Windower
+    from edgebind.window import make_windower
 
-    windower = Windower(description.window)
+    is_camera = modalities.get(description.modality).is_camera
+    windower = make_windower(description.window, is_camera=is_camera, every_frame=True)
 
     def cut() -> Iterator[Window]:
-        for chunk in open_recording(path, description.modality):
+        for chunk in open_recording(path, description.modality, description.window, chunk_seconds=1.0):
             yield from windower.push(chunk)
         yield from windower.finish()
 

@@ -14,6 +14,7 @@ are believed as they stand.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -52,41 +53,49 @@ class Timeline:
         """Fractional sample numbers, 0 to n - 1, at `moments` (nanoseconds after the first stamp)."""
         last = len(self.times) - 1
         if self.is_even:
-            return np.clip((moments - self.times[0]) / self.period, 0.0, last)
+            along = (moments - self.times[0]) / self.period
+            return np.minimum(np.maximum(along, 0.0), last)
         return np.interp(moments, self.times, np.arange(last + 1, dtype=np.float64))
 
 
 NO_GAPS = np.zeros(0, np.int64)
 
 
-def straighten(stamps: Times) -> Timeline:
-    """(n,) stamps in nanoseconds, never falling, n >= 1 -> when the samples were taken."""
+def straighten(stamps: Times, period: float = 0.0) -> Timeline:
+    """(n,) stamps in nanoseconds, never falling, n >= 1 -> when the samples were taken.
+
+    Parameters
+    ----------
+    period: nanoseconds from sample to sample as far as known from earlier stamps; 0 when nothing is known.
+    """
     stamped = (stamps - stamps[0]).astype(np.float64)
     count = len(stamped)
-    mean = stamped[-1] / max(1, count - 1)
-    steps = np.diff(stamped)
-    if count >= FEW and mean > 0 and np.abs(steps - mean).max() <= EVEN * mean:
-        return _even(stamped, steps)
+    mean = float(stamped[-1]) / max(1, count - 1)
+    steps = stamped[1:] - stamped[:-1]
     if count < FEW or mean == 0:
         return _as_stamped(stamped, steps)
-    return _uneven(stamped, steps)
+    if steps.max() <= (1 + EVEN) * mean and steps.min() >= (1 - EVEN) * mean:
+        return _even(stamped, steps)
+    return _uneven(stamped, steps, period)
 
 
 def _even(stamped: Reals, steps: Reals) -> Timeline:
     numbers = np.arange(len(stamped), dtype=np.float64)
     slope, offset = _line(numbers, stamped)
     line = offset + slope * numbers
-    if np.abs(line - stamped).max() > slope:  # small steps that add up: the rate itself drifts
+    off = line - stamped
+    if max(off.max(), -off.min()) > slope:  # small steps that add up: the rate itself drifts
         return _as_stamped(stamped, steps)
     return Timeline(line, slope, NO_GAPS, is_even=True)
 
 
 def _line(numbers: Reals, stamped: Reals) -> tuple[float, float]:
     """Least squares: slope and offset of `stamped` over `numbers`."""
-    middle, height = numbers.mean(), stamped.mean()
+    count = len(numbers)
+    middle, height = float(numbers.sum()) / count, float(stamped.sum()) / count
     centred = numbers - middle
-    slope = float(centred @ stamped / (centred @ centred))
-    return slope, float(height - slope * middle)
+    slope = float(centred @ stamped) / float(centred @ centred)
+    return slope, height - slope * middle
 
 
 def _as_stamped(stamped: Reals, steps: Reals) -> Timeline:
@@ -97,24 +106,30 @@ def _as_stamped(stamped: Reals, steps: Reals) -> Timeline:
     return Timeline(stamped, period, gaps)
 
 
-def _uneven(stamped: Reals, steps: Reals) -> Timeline:
+def _uneven(stamped: Reals, steps: Reals, known: float) -> Timeline:
     period = _usual_period(stamped)
-    gaps, _ = _find_gaps(stamped, steps, period)
-    period, _ = _lines(stamped, gaps, period)
-    # With the better slope the search can tell a single lost sample from a slope that was a little off.
+    if abs(known - period) < 0.05 * period:
+        period = known
+    else:
+        # A first guess is a little off; the slope of the lines tells a lost sample from a slope that was wrong.
+        period, _ = _lines(stamped, _find_gaps(stamped, steps, period)[0], period)
     gaps, undecided = _find_gaps(stamped, steps, period)
     period, line = _lines(stamped, gaps, period)
     bursts = np.count_nonzero(steps < 0.5 * period)
     if bursts * 100 < len(steps) and np.abs(line - stamped).max() > PAUSE * period:
         return _as_stamped(stamped, steps)
-    return Timeline(np.maximum.accumulate(line), period, gaps, undecided, is_even=not len(gaps))
+    if len(gaps):
+        line = np.maximum.accumulate(line)
+    return Timeline(line, period, gaps, undecided, is_even=not len(gaps))
 
 
 def _usual_period(stamped: Reals) -> float:
     """Period from distances over many samples, so that batches even out; the longest ones may hold gaps."""
-    lag = int(np.clip(len(stamped) // 8, 3, 64))
-    lags = np.sort(stamped[lag:] - stamped[:-lag])
-    usual = float(lags[len(lags) // 10 : max(len(lags) // 10 + 1, len(lags) * 6 // 10)].mean()) / lag
+    lag = min(64, max(3, len(stamped) // 8))
+    lags = stamped[lag:] - stamped[:-lag]
+    lags.sort()
+    low, high = len(lags) // 10, max(len(lags) // 10 + 1, len(lags) * 6 // 10)
+    usual = float(lags[low:high].sum()) / ((high - low) * lag)
     return usual if usual > 0 else float(stamped[-1]) / (len(stamped) - 1)
 
 
@@ -123,32 +138,30 @@ def _find_gaps(stamped: Reals, steps: Reals, period: float) -> tuple[NDArray[np.
     pauses = np.flatnonzero(steps > PAUSE * period) + 1
     if not len(pauses):
         return NO_GAPS, 0
-    late = stamped - period * np.arange(len(stamped))  # lateness, but for a constant
-    reach = PROBATION + int(np.ceil(steps[pauses - 1].max() / period))
-    before = _lowest(late, pauses - reach, pauses)
-    after = _lowest(late, pauses, pauses + reach)
-    excess = steps[pauses - 1] - period
+    count, pause_ns = len(stamped), steps[pauses - 1]
+    reach = PROBATION + int(np.ceil(pause_ns.max() / period))
+    late = np.full(count + 2 * reach, np.inf)  # lateness, but for a constant; nothing is known beyond the ends
+    late[reach : reach + count] = stamped - period * np.arange(count)
+    near = pauses[:, None] + np.arange(reach)
+    before, after = late[near].min(axis=1), late[near + reach].min(axis=1)
     lost = after - before > 0.5 * period
-    undecided = _undecided(late, pauses, excess, before, after, period) if lost.any() else 0
+    if not lost.any():
+        return NO_GAPS, 0
+    undecided = _undecided(late[reach : reach + count], pauses, pause_ns - period, after - before, period)
     return pauses[lost], undecided
 
 
-def _lowest(late: Reals, starts: NDArray[np.int64], stops: NDArray[np.int64]) -> Reals:
-    """Smallest of `late` from each start to its stop (exclusive); both are cut off at the ends."""
-    count = len(late)
-    columns = np.arange(int((stops - starts).max()))
-    rows = np.clip(starts[:, None] + columns, np.maximum(starts, 0)[:, None], np.minimum(stops, count)[:, None] - 1)
-    lowest: Reals = late[rows].min(axis=1)
-    return lowest
+def _undecided(late: Reals, pauses: NDArray[np.int64], excess: Reals, risen: Reals, period: float) -> int:
+    """How many more samples tell whether the last pause was a delay; 0 when it is clear already.
 
-
-def _undecided(
-    late: Reals, pauses: NDArray[np.int64], excess: Reals, before: Reals, after: Reals, period: float
-) -> int:
-    """How many more samples tell whether the last pause was a delay; 0 when it is clear already."""
+    Parameters
+    ----------
+    excess: nanoseconds, by how much each pause is longer than a period.
+    risen: nanoseconds, by how much the least lateness after each pause is above that before it.
+    """
     last = len(late) - 1
-    for pause, missing, level, lowest in zip(pauses[::-1], excess[::-1], before[::-1], after[::-1], strict=True):
-        behind = int(np.ceil((lowest - level) / period - 0.5))
+    for pause, missing, rise in zip(pauses[::-1].tolist(), excess[::-1].tolist(), risen[::-1].tolist(), strict=True):
+        behind = math.ceil(rise / period - 0.5)
         seen = last - pause
         if behind <= 0 or seen >= missing / period + PROBATION:
             return 0
@@ -161,6 +174,8 @@ def _undecided(
 
 def _lines(stamped: Reals, gaps: NDArray[np.int64], period: float) -> tuple[float, Reals]:
     """The common slope, and the line of each stretch between gaps; stamps that are very late have no say in it."""
+    if not len(gaps):
+        return _trusted_line(stamped)
     numbers = np.arange(len(stamped), dtype=np.float64)
     starts = np.concatenate(([0], gaps))
     stretch = np.repeat(np.arange(len(starts)), np.diff(np.concatenate((starts, [len(stamped)]))))
@@ -168,10 +183,23 @@ def _lines(stamped: Reals, gaps: NDArray[np.int64], period: float) -> tuple[floa
     for _ in range(2):
         slope, offsets = _weighted(numbers, stamped, trust, starts, stretch, period)
         line = offsets[stretch] + slope * numbers
-        off = np.abs(stamped - line)
-        usual = float(np.partition(off, len(off) // 2)[len(off) // 2])
-        trust = (off <= max(4.5 * usual, 1e-3 * slope)).astype(np.float64)
+        trust = _believable(stamped - line, slope).astype(np.float64)
     return slope, line
+
+
+def _trusted_line(stamped: Reals) -> tuple[float, Reals]:
+    numbers = np.arange(len(stamped), dtype=np.float64)
+    slope, offset = _line(numbers, stamped)
+    trust = _believable(stamped - (offset + slope * numbers), slope)
+    slope, offset = _line(numbers[trust], stamped[trust])
+    return slope, offset + slope * numbers
+
+
+def _believable(off: Reals, slope: float) -> NDArray[np.bool_]:
+    """Which stamps are not much further off a line than the usual one: 4.5 medians are 3 standard deviations."""
+    off = np.abs(off)
+    usual = np.partition(off, len(off) // 2)[len(off) // 2]
+    return off <= max(4.5 * float(usual), 1e-3 * slope)
 
 
 def _weighted(

@@ -50,7 +50,10 @@ def _flat(values: Floats, largest: float) -> int:
     """How many values stand in runs of at least `FLAT` at +largest or at -largest."""
     count = 0
     for limit in (largest, -largest):
-        at_limit = np.concatenate(([False], values == np.float32(limit), [False]))
+        touches = values == np.float32(limit)
+        if np.count_nonzero(touches) < FLAT:
+            continue
+        at_limit = np.concatenate(([False], touches, [False]))
         changes = np.flatnonzero(at_limit[1:] != at_limit[:-1])
         runs = changes[1::2] - changes[::2]
         count += int(runs[runs >= FLAT].sum())

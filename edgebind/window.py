@@ -15,6 +15,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edgebind import clock, resample
 from edgebind.errors import OptionError, RecordingError
@@ -103,6 +104,7 @@ class Windower:
         self._restart = max(self._span, RESTART)
         self._history = max(self._span, HISTORY)
         self._factor = 1
+        self._period = 0.0
         self._begin()
 
     def _begin(self) -> None:
@@ -119,20 +121,16 @@ class Windower:
         ------
         RecordingError: other channels than the bundle's, time going backwards, or a clock that stands still.
         """
-        times, samples = self._checked(chunk)
+        self._check(chunk)
+        if not len(chunk):
+            return []
         self._origin = chunk.origin
-        self.counters.samples += len(times)
-        times, samples = self._without_duplicates(times, samples)
-        found: list[Window] = []
-        begin = 0
-        for end in (*self._restarts(times), len(times)):
-            if end > begin or not begin:
-                found += self._take(times[begin:end], samples[begin:end])
-            if end < len(times):
-                found += self._flush()
-                self.counters.restarts += 1
-            begin = end
-        return found
+        self.counters.samples += len(chunk)
+        times, samples = chunk.times, np.asarray(chunk.samples, np.float32)
+        steps = self._steps(times)
+        if steps.min() > 0 and steps.max() <= self._restart:  # nearly always
+            return self._take(times, samples)
+        return self._take_carefully(times, samples, steps)
 
     def finish(self) -> list[Window]:
         """The signal has ended: returns the windows that were still waiting. Another signal may follow."""
@@ -145,44 +143,46 @@ class Windower:
         self._origin = origin
         return found
 
-    def _checked(self, chunk: Chunk) -> tuple[Times, Floats]:
-        channels = len(self.spec.channels)
-        if chunk.samples.ndim != 2 or chunk.samples.shape[1] != channels:
-            raise RecordingError(
-                "other channels than the bundle's",
-                where=chunk.origin or None,
-                wanted=f"(samples, {channels})",
-                got=chunk.samples.shape,
-            )
-        if len(chunk.times) != len(chunk.samples):
-            raise RecordingError("each sample needs a time", where=chunk.origin or None, wanted=len(chunk.samples), got=len(chunk.times))
-        times, buffer = chunk.times, self._buffer
-        if len(times) and ((np.diff(times) < 0).any() or (buffer.end and times[0] < buffer.times[buffer.end - 1])):
-            raise RecordingError("time goes backwards", where=chunk.origin or None)
-        return times, chunk.samples
+    def _check(self, chunk: Chunk) -> None:
+        where, shape = chunk.origin or None, chunk.samples.shape
+        if len(shape) != 2 or shape[1] != len(self.spec.channels):
+            wanted = f"(samples, {len(self.spec.channels)})"
+            raise RecordingError("other channels than the bundle's", where=where, wanted=wanted, got=shape)
+        if len(chunk.times) != shape[0]:
+            raise RecordingError("each sample needs a time", where=where, wanted=shape[0], got=len(chunk.times))
 
-    def _without_duplicates(self, times: Times, samples: Floats) -> tuple[Times, Floats]:
-        if not len(times):
-            return times, samples
-        same = np.zeros(len(times), bool)
-        same[1:] = times[1:] == times[:-1]
+    def _steps(self, times: Times) -> Times:
+        """Nanoseconds since the sample before, for each sample; 1 for the very first."""
+        steps = np.empty(len(times), np.int64)
+        np.subtract(times[1:], times[:-1], out=steps[1:])
         buffer = self._buffer
-        if buffer.end and buffer.times[buffer.end - 1] == times[0]:
-            same[0] = bool((buffer.samples[buffer.end - 1] == samples[0]).all())
-        if not same.any():
-            return times, samples
-        later = np.flatnonzero(same[1:]) + 1
-        same[later] = (samples[later] == samples[later - 1]).all(axis=1)
-        self.counters.duplicates += int(same.sum())
-        return times[~same], samples[~same]
+        steps[0] = times[0] - buffer.times[buffer.end - 1] if buffer.end else 1
+        return steps
 
-    def _restarts(self, times: Times) -> list[int]:
-        """Where in `times` a new grid begins."""
-        places: list[int] = (np.flatnonzero(np.diff(times) > self._restart) + 1).tolist()
+    def _take_carefully(self, times: Times, samples: Floats, steps: Times) -> list[Window]:
+        """Refuse time that goes backwards, leave out repeated samples, and begin anew after long gaps."""
+        if steps.min() < 0:
+            raise RecordingError("time goes backwards", where=self._origin or None)
+        keep = np.flatnonzero((steps > 0) | ~self._repeats(samples))
+        self.counters.duplicates += len(times) - len(keep)
+        times, samples = times[keep], samples[keep]
+        found: list[Window] = []
+        begin = 0
+        for end in (*np.flatnonzero(steps[keep] > self._restart).tolist(), len(times)):
+            found += self._take(times[begin:end], samples[begin:end])
+            if end < len(times):
+                found += self._flush()
+                self.counters.restarts += 1
+            begin = end
+        return found
+
+    def _repeats(self, samples: Floats) -> NDArray[np.bool_]:
+        """Which samples have the values of the one before."""
         buffer = self._buffer
-        if len(times) and buffer.end and times[0] - buffer.times[buffer.end - 1] > self._restart:
-            places.insert(0, 0)
-        return places
+        same = np.zeros(len(samples), bool)
+        same[0] = bool(buffer.end) and bool((buffer.samples[buffer.end - 1] == samples[0]).all())
+        same[1:] = (samples[1:] == samples[:-1]).all(axis=1)
+        return same
 
     def _take(self, times: Times, samples: Floats) -> list[Window]:
         if not len(times):
@@ -191,6 +191,9 @@ class Windower:
         if not buffer.end:
             self._start = int(times[0])
         buffer.append(times, samples)
+        if times[-1] < self._complete_at():
+            self._refuse_crowd()
+            return []
         return self._ready(final=False)
 
     def _ready(self, *, final: bool) -> list[Window]:
@@ -200,11 +203,13 @@ class Windower:
         while buffer.end > buffer.first:
             needed = buffer.index(self._complete_at()) + self._wait
             if needed >= buffer.end and not final:
-                self._refuse_crowd()
                 break
             first = buffer.index(self._start - self._history)
             last = min(needed, buffer.end - 1)
-            timeline = clock.straighten(buffer.times[first : last + 1])
+            timeline = clock.straighten(buffer.times[first : last + 1], self._period)
+            self._period = timeline.period
+            if self._needs_filter(timeline):
+                continue  # and so it needs the samples that the filter reaches
             more = self._missing(timeline, int(buffer.times[first]), final and last == buffer.end - 1)
             if more is None:
                 break
@@ -221,16 +226,16 @@ class Windower:
     def _margin(self) -> float:
         return resample.REACH * self._step if self._factor > 1 else 0.0
 
+    def _needs_filter(self, timeline: clock.Timeline) -> bool:
+        """Whether the source turns out to be faster than the grid: seen at the first window, and when its rate changes."""
+        before, self._factor = self._factor, resample.oversampling(timeline.period, self._step)
+        return self._factor > 1 and before == 1
+
     def _missing(self, timeline: clock.Timeline, origin: int, final: bool) -> int | None:
         """How many more samples the window needs: 0 if it is complete, None if it never will be."""
         if final:
             covered = origin + timeline.times[-1] + max(timeline.period, self._step)
             return 0 if covered >= self._start + self._span - self._step / 2 else None
-        # The filter's reach follows from the source's rate, which the first stamps show.
-        factor = resample.oversampling(timeline.period, self._step)
-        if factor > 1 and self._factor == 1:
-            self._factor = factor
-            return 1
         if timeline.undecided:
             return timeline.undecided
         lack = self._complete_at() - self._step / 2 - (origin + timeline.times[-1])
@@ -250,7 +255,7 @@ class Windower:
         stamps = buffer.times[first : first + len(timeline.times)]
         samples = buffer.samples[first : first + len(timeline.times)]
         start = float(self._start - int(stamps[0]))
-        factor = self._factor = resample.oversampling(timeline.period, self._step)
+        factor = self._factor
         grid = start + np.arange(self.spec.length) * self._step
         if factor == 1:
             values = resample.linear(samples, timeline.positions(grid))

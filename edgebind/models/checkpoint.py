@@ -109,10 +109,11 @@ def save_towers(path: str | PathLike[str], towers: Mapping[str, Tower], *, licen
         for key, value in tower.state_dict().items()
     }
     with atomic.file(file) as scratch:
-        _write(tensors, scratch, {"format": "pt"} | ({"licence": licence} if licence else {}))
+        write_tensors(tensors, scratch, {"format": "pt"} | ({"licence": licence} if licence else {}))
 
 
-def _write(tensors: Weights, file: Path, metadata: dict[str, str]) -> None:
+def write_tensors(tensors: Weights, file: Path, metadata: dict[str, str]) -> None:
+    """Write a `.safetensors` file; trouble with the disk is an OSError, as everywhere else."""
     try:
         save_file(tensors, file, metadata=metadata)
     except SafetensorError as error:

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import nn
 
 from edgebind import atomic
@@ -18,6 +17,7 @@ from edgebind.errors import CheckpointError
 from edgebind.labels import LabelBank
 from edgebind.manifest import WindowSpec
 from edgebind.models import students
+from edgebind.models.checkpoint import write_tensors
 
 HEADER = "edgebind"
 """Key of the header entry that marks a file as one of ours."""
@@ -44,7 +44,7 @@ def write(path: Path, tower: nn.Module, info: TowerInfo, bank: LabelBank) -> Non
     tensors[BANK] = torch.from_numpy(np.ascontiguousarray(bank.embeddings))
     header = json.dumps({**asdict(info), "prompts": bank.prompts}, ensure_ascii=False)
     with atomic.file(path) as scratch:
-        save_file(tensors, scratch, metadata={HEADER: header})
+        write_tensors(tensors, scratch, {HEADER: header})
 
 
 def is_tower_file(path: Path) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +20,9 @@ from edgebind.train.recipe import Data, Recipe, from_table
 from edgebind.train.task import HeldOut, class_index, require_every_class, shares
 from edgebind.window import Windower
 
+CARRIERS = ("phone", "watch", "robot")
+ROBOT = CARRIERS.index("robot")
+
 
 @dataclass(frozen=True)
 class Labelled:
@@ -28,8 +30,8 @@ class Labelled:
 
     group: str
     """Person or run; a group is either trained on or held out, never both."""
-    kind: str
-    """`person` or `robot`: they move differently, so they are augmented differently."""
+    carrier: int
+    """Index into `CARRIERS`: each is mounted and moves in its own way, so each is augmented in its own way."""
     times: NDArray[np.int64]
     """(n,) nanoseconds."""
     samples: Floats
@@ -40,18 +42,16 @@ class Labelled:
 
 @dataclass(frozen=True)
 class Augment:
-    """How far a window may be bent while it still means the same. Pairs are (person, robot)."""
+    """How far a window may be bent while it still means the same. Triples are for phone, watch and robot."""
 
-    stretch: tuple[float, ...] = (0.03, 0.03)
+    stretch: tuple[float, ...] = (0.03, 0.03, 0.03)
     """Largest relative change of speed."""
-    rotation_deg: tuple[float, ...] = (20.0, 4.0)
+    rotation_deg: tuple[float, ...] = (30.0, 30.0, 4.0)
     """Largest turn of the mounting about a random axis."""
-    gain: tuple[float, ...] = (0.15, 0.2)
+    half_turn: tuple[float, ...] = (0.7, 0.1, 0.0)
+    """Probability of a half turn about a random axis: a phone lies in a pocket either way round."""
+    gain: tuple[float, ...] = (0.15, 0.15, 0.2)
     """Standard deviation of the log of the movement's strength; gravity is kept."""
-    half_turn: float = 0.0
-    """Probability of a half turn of a person's sensor about a random axis: worn the other way round."""
-    mirror: float = 0.0
-    """Probability of a mirrored person: worn on the other side."""
     acceleration_noise: float = 0.03
     """m/s², standard deviation."""
     rotation_noise: float = 0.003
@@ -93,17 +93,17 @@ class ImuTask:
         """(size, 6, length) encoder inputs and (size,) class indices."""
         labels = self.rng.choice(len(self._shares), size, p=self._shares)
         rows = np.array([self._pool.draw(label, self.rng) for label in labels])
-        robot = self._pool.robot[rows]
-        moved = _Mounting.draw(size, robot, self.augment, self.rng).apply(self._cut(rows, robot))
-        noisy = self._disturb(moved, robot)
+        carriers = self._pool.carriers[rows]
+        moved = _turned(self._cut(rows, carriers), self._mountings(carriers))
+        noisy = self._disturb(moved, carriers)
         inputs = np.stack([self._preprocess(window) for window in noisy.astype(np.float32)])
         return torch.from_numpy(self._silence(inputs)), torch.from_numpy(labels)
 
-    def _cut(self, rows: NDArray[np.int64], robot: NDArray[np.bool_]) -> NDArray[np.float64]:
+    def _cut(self, rows: NDArray[np.int64], carriers: NDArray[np.int64]) -> NDArray[np.float64]:
         """(size, 6, length): windows centred on `rows`, at a speed and phase of their own."""
         rng, how = self.rng, self.augment
         plain = rng.random(len(rows)) < how.plain
-        most = np.where(robot, how.stretch[1], how.stretch[0])
+        most = np.array(how.stretch)[carriers]
         stretch = np.where(plain, 1.0, 1 + rng.uniform(-1, 1, len(rows)) * most)
         shift = np.where(plain, 0.0, rng.uniform(-0.5, 0.5, len(rows)))
         steps = np.arange(self.spec.length) - self.spec.length // 2
@@ -115,10 +115,20 @@ class ImuTask:
         part = (at - low)[..., None]
         return (self._pool.samples[low] * (1 - part) + self._pool.samples[high] * part).transpose(0, 2, 1)
 
-    def _disturb(self, windows: NDArray[np.float64], robot: NDArray[np.bool_]) -> NDArray[np.float64]:
+    def _mountings(self, carriers: NDArray[np.int64]) -> NDArray[np.float64]:
+        """(size, 3, 3): how each sensor is turned."""
+        rng, how, size = self.rng, self.augment, len(carriers)
+        axis = rng.normal(size=(size, 3))
+        axis /= np.linalg.norm(axis, axis=1, keepdims=True)
+        angle = rng.random(size) * np.deg2rad(np.array(how.rotation_deg)[carriers])
+        half = 2.0 * np.eye(3)[rng.integers(0, 3, size)] - 1
+        turned = rng.random(size) < np.array(how.half_turn)[carriers]
+        return rotations(axis, angle) * np.where(turned[:, None], half, 1.0)[:, None, :]
+
+    def _disturb(self, windows: NDArray[np.float64], carriers: NDArray[np.int64]) -> NDArray[np.float64]:
         """Another strength of movement, a sensor's bias and its noise."""
         rng, how, size = self.rng, self.augment, len(windows)
-        gain = np.exp(rng.normal(size=size) * np.where(robot, how.gain[1], how.gain[0]))[:, None, None]
+        gain = np.exp(rng.normal(size=size) * np.array(how.gain)[carriers])[:, None, None]
         acceleration, rotation = windows[:, :3], windows[:, 3:]
         still = acceleration.mean(axis=2, keepdims=True)
         acceleration = still * (1 + 0.02 * rng.normal(size=(size, 1, 1))) + (acceleration - still) * gain
@@ -160,7 +170,7 @@ class _Pool:
         self.samples = np.concatenate([samples for samples, _ in grids]) if grids else np.zeros((0, 6), np.float32)
         self.first = np.repeat(ends - lengths, lengths)
         self.last = np.repeat(ends - 1, lengths)
-        self.robot = np.repeat([item.kind == "robot" for item in recordings], lengths)
+        self.carriers = np.repeat([item.carrier for item in recordings], lengths)
         self._centres, self._odds = self._index(recordings, [labels for _, labels in grids], task)
         require_every_class(np.array([len(rows) for rows in self._centres]), task.recipe)
 
@@ -175,10 +185,10 @@ class _Pool:
         weights: list[list[NDArray[np.float64]]] = [[] for _ in task.classes]
         offset = 0
         for item, names in zip(recordings, labels, strict=True):
-            rows, odds = _centres(names, item.kind == "robot", task.spec.length, task.augment)
+            rows, odds = _centres(names, item.carrier == ROBOT, task.spec.length, task.augment)
             for name, at in task.classes.items():
                 mine = names[rows] == name
-                power = task.augment.run_power - 1 if item.kind == "robot" else 0.0
+                power = task.augment.run_power - 1 if item.carrier == ROBOT else 0.0
                 centres[at].append(rows[mine] + offset)
                 weights[at].append(odds[mine] * max(1, mine.sum()) ** power)
             offset += len(names)
@@ -199,34 +209,9 @@ def _centres(
     return rows, np.where(distance < how.boundary, how.boundary_weight, 1.0)
 
 
-@dataclass(frozen=True)
-class _Mounting:
-    """How each sensor of a batch is turned: a rotation, or a mirror image and a rotation."""
-
-    turn: NDArray[np.float64]
-    """(batch, 3, 3)."""
-    flip: NDArray[np.float64]
-    """(batch, 3) of signs. A mirrored acceleration changes sign along the mirror's normal, a rate in the other two axes."""
-
-    @classmethod
-    def draw(cls, size: int, robot: NDArray[np.bool_], how: Augment, rng: np.random.Generator) -> _Mounting:
-        axis = rng.normal(size=(size, 3))
-        axis /= np.linalg.norm(axis, axis=1, keepdims=True)
-        most = np.where(robot, how.rotation_deg[1], how.rotation_deg[0])
-        turn = rotations(axis, rng.random(size) * most * (math.pi / 180))
-        half = 2.0 * np.eye(3)[rng.integers(0, 3, size)] - 1
-        turned = ~robot & (rng.random(size) < how.half_turn)
-        turn = np.where(turned[:, None, None], turn * half[:, None, :], turn)
-        mirrored = ~robot & (rng.random(size) < how.mirror)
-        normal = 1 - 2.0 * np.eye(3)[rng.integers(0, 3, size)]
-        return cls(turn, np.where(mirrored[:, None], normal, 1.0))
-
-    def apply(self, windows: NDArray[np.float64]) -> NDArray[np.float64]:
-        """(batch, 6, length) -> the same seen by the turned sensors."""
-        # A rate is an axial vector: a mirror turns it by determinant x reflection.
-        axial = self.flip * self.flip.prod(axis=1, keepdims=True)
-        acceleration = self.turn @ (windows[:, :3] * self.flip[..., None])
-        return np.concatenate([acceleration, self.turn @ (windows[:, 3:] * axial[..., None])], axis=1)
+def _turned(windows: NDArray[np.float64], turn: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(batch, 6, length) as turned sensors see it; both sensors sit on one board."""
+    return np.concatenate([turn @ windows[:, :3], turn @ windows[:, 3:]], axis=1)
 
 
 def rotations(axis: NDArray[np.float64], angle: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -292,7 +277,8 @@ def _read_spsw(folder: Path) -> list[Labelled]:
     for path in sorted(folder.glob("*/*.csv*")):
         table = _table(path, str)
         times = table[:, 6].astype(np.int64) * 1_000_000
-        found.append(Labelled(path.parent.name, "person", times, table[:, :6].astype(np.float32), table[:, 7]))
+        carrier = CARRIERS.index("watch" if "_sw." in path.name else "phone")
+        found.append(Labelled(path.parent.name, carrier, times, table[:, :6].astype(np.float32), table[:, 7]))
     return found
 
 
@@ -304,7 +290,7 @@ def _read_borealtc(folder: Path) -> list[Labelled]:
         times = np.round(table[:, 0] * NANOSECONDS).astype(np.int64)
         samples = table[:, [4, 5, 6, 1, 2, 3]].astype(np.float32)
         group = f"{path.parent.name}/{path.name.split('.')[0]}"
-        found.append(Labelled(group, "robot", times, samples, np.full(len(times), path.parent.name)))
+        found.append(Labelled(group, ROBOT, times, samples, np.full(len(times), path.parent.name)))
     return found
 
 

@@ -87,7 +87,9 @@ class ThermalTask:
         self._scenes = {label: self._showing(*SCENES[label]) for label in self.classes if label in SCENES}
         self._sizes = [_size(thing.rect) for picture in self.pictures for thing in picture.things]
         counts = [sum(map(len, groups)) for groups in self._groups]
-        require_every_class(np.array([n or label in (GROUND, *SCENES) for n, label in zip(counts, self.classes, strict=True)]), recipe)
+        require_every_class(
+            np.array([n or label in (GROUND, *SCENES) for n, label in zip(counts, self.classes, strict=True)]), recipe
+        )
 
     def _by_date(self, label: str) -> list[list[tuple[Picture, Rect]]]:
         """Boxes of one class, grouped by date and light."""
@@ -100,14 +102,20 @@ class ThermalTask:
 
     def _showing(self, people: bool, vehicles: bool) -> list[Picture]:
         """Pictures that may hold such a scene, whole or in part."""
-        return [p for p in self.pictures if all(has >= wanted for has, wanted in zip(p.shows(_frame(p)), (people, vehicles), strict=True))]
+        return [
+            p
+            for p in self.pictures
+            if all(has >= wanted for has, wanted in zip(p.shows(_frame(p)), (people, vehicles), strict=True))
+        ]
 
     def batch(self, size: int) -> tuple[Tensor, Tensor]:
         """(size, 1, side, side) encoder inputs and (size,) class indices."""
         names = list(self.classes)
         labels = self.rng.choice(len(names), size, p=self._shares)
         camera = Camera(self.augment, self.rng)
-        inputs = [self._preprocess(camera.see(self._draw(names[at]), turnable=names[at] not in SCENES)) for at in labels]
+        inputs = [
+            self._preprocess(camera.see(self._draw(names[at]), turnable=names[at] not in SCENES)) for at in labels
+        ]
         return torch.from_numpy(np.stack(inputs)), torch.from_numpy(labels)
 
     def _draw(self, label: str) -> Floats:
@@ -213,13 +221,21 @@ def expanded(rect: Rect, margin: float, square: bool, limit: tuple[int, int]) ->
         width = height = max(width, height)
     x, y = (left + right) / 2, (top + bottom) / 2
     half_width, half_height = width * (0.5 + margin), height * (0.5 + margin)
-    return max(0, x - half_width), max(0, y - half_height), min(limit[0], x + half_width), min(limit[1], y + half_height)
+    return (
+        max(0, x - half_width),
+        max(0, y - half_height),
+        min(limit[0], x + half_width),
+        min(limit[1], y + half_height),
+    )
 
 
 def _jittered(rect: Rect, amount: float, rng: np.random.Generator) -> Rect:
     """A box moved and resized a little, as another annotator would have drawn it."""
     width, height = _size(rect)
-    x, y = (rect[0] + rect[2]) / 2 + amount * width * rng.normal(), (rect[1] + rect[3]) / 2 + amount * height * rng.normal()
+    x, y = (
+        (rect[0] + rect[2]) / 2 + amount * width * rng.normal(),
+        (rect[1] + rect[3]) / 2 + amount * height * rng.normal(),
+    )
     width, height = width * np.exp(1.6 * amount * rng.normal()), height * np.exp(1.6 * amount * rng.normal())
     return x - width / 2, y - height / 2, x + width / 2, y + height / 2
 

@@ -1,0 +1,118 @@
+"""NPZ: `times` (n,) int64 nanoseconds, and `samples` (n, channels) SI or `frames` (n, height, width[, 3]).
+
+Arrays of Python objects are refused: reading them would run a pickle.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgebind import modality as modalities
+from edgebind.errors import RecordingError
+from edgebind.manifest import WindowSpec
+from edgebind.signals import NANOSECONDS, Chunk, Times
+from edgebind.sources.base import Closing
+from edgebind.sources.checks import Plausible
+from edgebind.sources.cutting import even_times, pieces, same_rate
+
+Array = NDArray[Any]
+
+
+class ArraySource(Closing):
+    """A recording in an NPZ file."""
+
+    def __init__(
+        self,
+        path: Path,
+        modality: str,
+        spec: WindowSpec,
+        *,
+        rate_hz: float | None = None,
+        chunk_seconds: float = 0.02,
+    ) -> None:
+        """Replay `path`; `rate_hz` is for files without `times` (cameras then fall back to the bundle's rate)."""
+        self.path = path
+        self.name = str(path)
+        self.modality = modality
+        self._spec = spec
+        self._rate = rate_hz
+        self._is_camera = modalities.get(modality).is_camera
+        self._chunk = max(1, round(chunk_seconds * NANOSECONDS))
+
+    def __iter__(self) -> Iterator[Chunk]:
+        times, values = self._read()
+        if self._is_camera:
+            self._check_frames(times, values)
+            for index in range(len(times)):
+                yield Chunk(times[index : index + 1], values[index : index + 1], self.name)
+            return
+        samples = values.astype(np.float32)
+        plausible = Plausible(self._spec, self.name)
+        plausible.check(times, samples, self._row)
+        plausible.finish()
+        yield from pieces(times, samples, self._chunk, self.name)
+
+    def _row(self, row: int) -> str:
+        return f"{self.name}, row {row}"
+
+    def _read(self) -> tuple[Times, Array]:
+        key = "frames" if self._is_camera else "samples"
+        arrays = _arrays(self.path, (key, "times"))
+        if key not in arrays:
+            raise RecordingError(f"no array {key!r}", where=self.path, wanted=f"{key} and times")
+        values = arrays[key]
+        self._check_shape(values, key)
+        return self._times(arrays.get("times"), len(values)), values
+
+    def _check_shape(self, values: Array, key: str) -> None:
+        if values.dtype.kind not in "uif":
+            raise RecordingError(f"{key} are no numbers", where=self.path, got=f"dtype {values.dtype}")
+        if self._is_camera:
+            fits, wanted = values.ndim in (3, 4), "(n, height, width)"
+        else:
+            channels = len(self._spec.channels)
+            fits, wanted = values.ndim == 2 and values.shape[1] == channels, f"(n, {channels})"
+        if not fits:
+            raise RecordingError(f"{key} have another shape", where=self.path, wanted=wanted, got=values.shape)
+        if not len(values):
+            raise RecordingError("no samples", where=self.path, wanted=f"at least one of {key}", got=0)
+
+    def _times(self, times: Array | None, count: int) -> Times:
+        if times is None:
+            rate = self._rate or (self._spec.rate_hz if self._is_camera else None)
+            if rate is None:
+                raise RecordingError("no array 'times'", where=self.path, remedy="or say --rate HZ")
+            return even_times(0, count, rate)
+        if times.dtype.kind not in "ui" or times.shape != (count,):
+            got = f"{times.dtype} {times.shape}"
+            raise RecordingError("times do not fit", where=self.path, wanted=f"int64 nanoseconds, ({count},)", got=got)
+        if self._rate is not None:
+            same_rate(times.astype(np.int64), self._rate, self.name)
+            return even_times(0, count, self._rate)
+        return times.astype(np.int64)
+
+    def _check_frames(self, times: Times, frames: Array) -> None:
+        back = np.flatnonzero(np.diff(times) < 0)
+        if len(back):
+            raise RecordingError("time goes backwards", where=self._row(int(back[0]) + 1))
+        if frames.dtype.kind == "f" and not np.isfinite(frames).all():
+            index = int(np.argwhere(~np.isfinite(frames))[0][0])
+            raise RecordingError("not a number", where=self._row(index), wanted="finite values", got="NaN or infinity")
+
+
+def _arrays(path: Path, names: tuple[str, ...]) -> dict[str, Array]:
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            if isinstance(archive, np.ndarray):
+                raise RecordingError("is one array", where=path, wanted="an NPZ file with named arrays")
+            return {name: archive[name] for name in names if name in archive}
+    except (ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
+        raise RecordingError("is no NPZ file of plain arrays", where=path, wanted="arrays without objects") from error
+    except OSError as error:
+        raise RecordingError(f"cannot be read: {error.strerror or error}", where=path) from error

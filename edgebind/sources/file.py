@@ -1,0 +1,61 @@
+"""Recordings: the right reader for a path."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from edgebind import modality as modalities
+from edgebind.errors import OptionError, RecordingError
+from edgebind.manifest import WindowSpec
+from edgebind.sources.arrays import ArraySource
+from edgebind.sources.base import Source
+from edgebind.sources.pictures import PictureSource, is_picture
+from edgebind.sources.table import TableSource
+from edgebind.sources.units import Units
+
+TABLES = (".csv", ".csv.gz", ".txt", ".txt.gz", ".tsv", ".tsv.gz")
+
+
+def open_recording(
+    path: str | Path,
+    modality: str,
+    spec: WindowSpec,
+    *,
+    rate_hz: float | None = None,
+    units: Units | None = None,
+    chunk_seconds: float = 0.02,
+) -> Source:
+    """A source that replays the recording at `path` in its own order.
+
+    A table (CSV, CSV.gz) or NPZ for a signal; NPZ, a folder of pictures or a single picture for a camera.
+
+    Parameters
+    ----------
+    spec: the bundle's window: channels, rate and length that the recording must be able to fill.
+    rate_hz: samples or frames a second, where the recording does not say.
+    units: what the user says about units; see `edgebind.sources.units.parse`.
+    chunk_seconds: how much signal a chunk holds; the windows do not depend on it.
+
+    Raises
+    ------
+    OptionError: an option that does not fit this kind of recording.
+    RecordingError: nothing there, or of a kind that this sensor does not have. Faults inside come up while reading.
+    """
+    path = Path(path)
+    sensor = modalities.get(modality)
+    if rate_hz is not None and not 0 < rate_hz < 1e6:
+        raise OptionError("--rate does not fit", wanted="above 0 Hz", got=rate_hz)
+    if not path.exists():
+        raise RecordingError("no such recording", where=path)
+    is_table = path.name.lower().endswith(TABLES)
+    if units is not None and units.given and not is_table:
+        raise OptionError("--units is for tables; other recordings are in SI units", where=path)
+    if path.suffix.lower() == ".npz" and path.is_file():
+        return ArraySource(path, modality, spec, rate_hz=rate_hz, chunk_seconds=chunk_seconds)
+    if sensor.is_camera and (path.is_dir() or is_picture(path)):
+        return PictureSource(path, modality, rate_hz=rate_hz or spec.rate_hz)
+    if modality == "imu" and is_table and path.is_file():
+        return TableSource(path, spec, rate_hz=rate_hz, units=units, chunk_seconds=chunk_seconds)
+    wanted = "NPZ, a folder of pictures or a picture" if sensor.is_camera else "CSV, CSV.gz or NPZ"
+    got = "a folder" if path.is_dir() else path.suffix or "no suffix"
+    raise RecordingError(f"not a recording of {modality}", where=path, wanted=wanted, got=got)
