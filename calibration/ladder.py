@@ -106,7 +106,7 @@ def climb(
         )
         outcome = Outcome(*_graphs(subject, ranges, held_out, reference, kept), tuple(kept), order)
         least = gate.worst(outcome.comparisons)
-        if least.meets(aim):
+        if least.meets(aim) and least.meets(bars):
             return outcome
         order = order or damages(subject, ranges, subject.affordable(calibration, 100, 32))
         following = next((name for name in order if name not in kept), None)
@@ -124,7 +124,7 @@ def _graphs(
 ) -> tuple[dict[str, Path], dict[str, Comparison]]:
     files, comparisons = {}, {}
     for scheme in qdq.SCHEMES:
-        files[scheme.file] = subject.scratch / f"int8.{scheme.file}"
+        files[scheme.file] = subject.scratch / scheme.file
         comparisons[scheme.file] = _judge(subject, ranges, scheme, batches, reference, keep)
     return files, comparisons
 
@@ -137,7 +137,7 @@ def _judge(
     reference: Any,
     keep: Collection[str] = (),
 ) -> Comparison:
-    target = subject.scratch / f"int8.{scheme.file}"
+    target = subject.scratch / scheme.file
     qdq.write(subject.graph, ranges, scheme, target, keep)
     return gate.compare(reference, engine.embed(target, batches, optimise=runs_here(scheme)), subject.bank)
 

@@ -106,7 +106,7 @@ class Histogram:
         place = int(np.searchsorted(below, target, side="left"))
         before = int(below[place - 1]) if place else 0
         inside = (target - before) / max(1, int(self.counts[place]))
-        value = ((place + inside) / BINS - 1) * self.limit
+        value = float(((place + inside) / BINS - 1) * self.limit)
         return min(max(value, self.low), self.high)
 
     def require_values(self) -> None:
@@ -158,11 +158,14 @@ class Entropy(_OnHistogram):
     """The clip whose 128 levels lose least information, by KL divergence.
 
     Source: S. Migacz, "8-bit Inference with TensorRT", GTC 2017, pages 38 to 45: of all clips of a histogram of |value|, the
-    one where the clipped distribution P and its 128-level version Q differ least.
+    one where the clipped distribution P and its 128-level version Q differ least. The bin at zero takes its neighbour's
+    count, as NVIDIA's pytorch-quantization has it: behind a ReLU it holds half of all values, which cost nothing at any
+    clip and would drown the rest.
     """
 
     def _range(self) -> Range:
         counts = self.histogram.magnitudes()
+        counts[0] = counts[1]
         clip = best_clip(counts) * self.histogram.limit / BINS
         return max(self.histogram.low, -clip), min(self.histogram.high, clip)
 

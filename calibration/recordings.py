@@ -8,7 +8,7 @@ A folder of pictures is one recording, so is each file of a signal, of sound or 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +20,13 @@ from edgebind import preprocess
 from edgebind.calibration.batches import Batch
 from edgebind.errors import CalibrationError, RecordingError
 from edgebind.manifest import Manifest
-from edgebind.signals import Window
+from edgebind.signals import NANOSECONDS, Window
 
 MOST = 2048
 """Windows that are held in memory, over all recordings."""
+
+SLOWER = 4
+"""So many times slower than the runtime would take it may a recording be sampled."""
 
 _PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 _KINDS: dict[str, tuple[str, ...]] = {
@@ -103,7 +106,8 @@ def _read(path: Path, name: str, description: Manifest, most: int) -> Recording:
 
 
 def _inputs(path: Path, description: Manifest, prepare: preprocess.Preprocessor) -> Iterator[tuple[int, int, Any]]:
-    windows = _prompts(path) if description.modality == "text" else _windows(path, description)
+    cut = {"text": _prompts, "audio": _sounds}.get(description.modality, _windows)
+    windows = cut(path, description)
     for start, stop, samples in windows:
         try:
             yield start, stop, prepare(samples)
@@ -117,16 +121,32 @@ def _windows(path: Path, description: Manifest) -> Iterator[tuple[int, int, Any]
 
     is_camera = modalities.get(description.modality).is_camera
     windower = make_windower(description.window, is_camera=is_camera, every_frame=True)
-
-    def cut() -> Iterator[Window]:
-        for chunk in open_recording(path, description.modality, description.window, chunk_seconds=1.0):
-            yield from windower.push(chunk)
-        yield from windower.finish()
-
-    return ((window.start_ns, window.stop_ns, window.samples) for window in cut())
+    # Slow recordings are welcome here: what sensors sample at 100 Hz says more about a 400 Hz tower's ranges than nothing.
+    asked = replace(description.window, rate_hz=description.window.rate_hz / SLOWER)
+    for chunk in open_recording(path, description.modality, asked, chunk_seconds=1.0):
+        yield from map(_spanned, windower.push(chunk))
+    yield from map(_spanned, windower.finish())
 
 
-def _prompts(path: Path) -> Iterator[tuple[int, int, Any]]:
+def _spanned(window: Window) -> tuple[int, int, Any]:
+    return window.start_ns, window.stop_ns, window.samples
+
+
+def _sounds(path: Path, description: Manifest) -> Iterator[tuple[int, int, Any]]:
+    """Sound has no live source yet: files are read whole and cut by the window's length and hop."""
+    from edgebind.preprocess.audio import resample_windowed_sinc
+    from edgebind.preprocess.waves import read_wave
+
+    wave, rate = read_wave(path)
+    spec = description.window
+    wave = resample_windowed_sinc(wave, rate, round(spec.rate_hz))
+    hop = max(1, round(spec.hop_seconds * spec.rate_hz))
+    for first in range(0, wave.shape[1] - spec.length + 1, hop):
+        start = round(first * NANOSECONDS / spec.rate_hz)
+        yield start, start + round(spec.seconds * NANOSECONDS), wave[:, first : first + spec.length]
+
+
+def _prompts(path: Path, description: Manifest) -> Iterator[tuple[int, int, Any]]:
     lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
     return ((place, place + 1, np.array(line)) for place, line in enumerate(lines) if line.strip())
 
@@ -172,7 +192,7 @@ def _split_in_time(recording: Recording) -> tuple[list[Batch], list[Batch]]:
     cut = recording.start_ns[0] + (recording.stop_ns[-1] - recording.start_ns[0]) * 2 // 3
     span = int((recording.stop_ns - recording.start_ns).max())
     early = recording.part(recording.stop_ns <= cut, " (first two thirds)")
-    late = recording.part(recording.start_ns >= cut + span, " (last third)")
+    late = recording.part(recording.start_ns >= early.stop_ns.max(initial=cut - span) + span, " (last third)")
     return [early.batch()], [late.batch()]
 
 

@@ -30,6 +30,10 @@ PAUSE = 1.5
 """Periods between two stamps from which on something was late or lost."""
 PROBATION = 6
 """Samples after a pause in which a burst must have begun to catch up."""
+UNSURE = 0.05
+"""Share of a pause by which a slope that is a little off may seem to lose or to win time in it."""
+ROUNDS = 3
+"""Searches for gaps, each with a better slope."""
 FEW = 8
 """With fewer samples than this no line is drawn."""
 
@@ -54,20 +58,16 @@ class Timeline:
         last = len(self.times) - 1
         if self.is_even:
             along = (moments - self.times[0]) / self.period
-            return np.minimum(np.maximum(along, 0.0), last)
+            inside: Reals = np.minimum(np.maximum(along, 0.0), last)
+            return inside
         return np.interp(moments, self.times, np.arange(last + 1, dtype=np.float64))
 
 
 NO_GAPS = np.zeros(0, np.int64)
 
 
-def straighten(stamps: Times, period: float = 0.0) -> Timeline:
-    """(n,) stamps in nanoseconds, never falling, n >= 1 -> when the samples were taken.
-
-    Parameters
-    ----------
-    period: nanoseconds from sample to sample as far as known from earlier stamps; 0 when nothing is known.
-    """
+def straighten(stamps: Times) -> Timeline:
+    """(n,) stamps in nanoseconds, never falling, n >= 1 -> when the samples were taken."""
     stamped = (stamps - stamps[0]).astype(np.float64)
     count = len(stamped)
     mean = float(stamped[-1]) / max(1, count - 1)
@@ -76,7 +76,7 @@ def straighten(stamps: Times, period: float = 0.0) -> Timeline:
         return _as_stamped(stamped, steps)
     if steps.max() <= (1 + EVEN) * mean and steps.min() >= (1 - EVEN) * mean:
         return _even(stamped, steps)
-    return _uneven(stamped, steps, period)
+    return _uneven(stamped, steps)
 
 
 def _even(stamped: Reals, steps: Reals) -> Timeline:
@@ -99,38 +99,32 @@ def _line(numbers: Reals, stamped: Reals) -> tuple[float, float]:
 
 
 def _as_stamped(stamped: Reals, steps: Reals) -> Timeline:
-    """Believe the stamps; the usual distance is the period."""
+    """Believe the stamps; the usual distance is the period, and a gap is longer than what lies beside it."""
     moving = steps[steps > 0]
-    period = float(np.median(moving)) if len(moving) else 0.0
-    gaps = np.flatnonzero(steps > PAUSE * period) + 1 if period else NO_GAPS
-    return Timeline(stamped, period, gaps)
+    if not len(moving):
+        return Timeline(stamped, 0.0, NO_GAPS)
+    beside = np.minimum(np.concatenate((steps[1:], [np.inf])), np.concatenate(([np.inf], steps[:-1])))
+    period = float(np.median(moving))
+    usual = np.maximum(beside, period) if len(steps) > 1 else np.array([period])
+    return Timeline(stamped, period, np.flatnonzero(steps > PAUSE * usual) + 1)
 
 
-def _uneven(stamped: Reals, steps: Reals, known: float) -> Timeline:
-    period = _usual_period(stamped)
-    if abs(known - period) < 0.05 * period:
-        period = known
-    else:
-        # A first guess is a little off; the slope of the lines tells a lost sample from a slope that was wrong.
-        period, _ = _lines(stamped, _find_gaps(stamped, steps, period)[0], period)
+def _uneven(stamped: Reals, steps: Reals) -> Timeline:
+    period, line = _lines(stamped, NO_GAPS, 0.0)
     gaps, undecided = _find_gaps(stamped, steps, period)
-    period, line = _lines(stamped, gaps, period)
+    for _ in range(ROUNDS if len(gaps) else 0):
+        # The first slope took the gaps for time between samples; the slope beside them shows the smaller gaps too.
+        before = gaps
+        period, line = _lines(stamped, gaps, period)
+        gaps, undecided = _find_gaps(stamped, steps, period)
+        if np.array_equal(before, gaps):
+            break
     bursts = np.count_nonzero(steps < 0.5 * period)
     if bursts * 100 < len(steps) and np.abs(line - stamped).max() > PAUSE * period:
         return _as_stamped(stamped, steps)
     if len(gaps):
         line = np.maximum.accumulate(line)
     return Timeline(line, period, gaps, undecided, is_even=not len(gaps))
-
-
-def _usual_period(stamped: Reals) -> float:
-    """Period from distances over many samples, so that batches even out; the longest ones may hold gaps."""
-    lag = min(64, max(3, len(stamped) // 8))
-    lags = stamped[lag:] - stamped[:-lag]
-    lags.sort()
-    low, high = len(lags) // 10, max(len(lags) // 10 + 1, len(lags) * 6 // 10)
-    usual = float(lags[low:high].sum()) / ((high - low) * lag)
-    return usual if usual > 0 else float(stamped[-1]) / (len(stamped) - 1)
 
 
 def _find_gaps(stamped: Reals, steps: Reals, period: float) -> tuple[NDArray[np.int64], int]:
@@ -144,7 +138,7 @@ def _find_gaps(stamped: Reals, steps: Reals, period: float) -> tuple[NDArray[np.
     late[reach : reach + count] = stamped - period * np.arange(count)
     near = pauses[:, None] + np.arange(reach)
     before, after = late[near].min(axis=1), late[near + reach].min(axis=1)
-    lost = after - before > 0.5 * period
+    lost = after - before > np.maximum(0.5 * period, UNSURE * pause_ns)
     if not lost.any():
         return NO_GAPS, 0
     undecided = _undecided(late[reach : reach + count], pauses, pause_ns - period, after - before, period)
@@ -160,9 +154,10 @@ def _undecided(late: Reals, pauses: NDArray[np.int64], excess: Reals, risen: Rea
     risen: nanoseconds, by how much the least lateness after each pause is above that before it.
     """
     last = len(late) - 1
+    pause: int
     for pause, missing, rise in zip(pauses[::-1].tolist(), excess[::-1].tolist(), risen[::-1].tolist(), strict=True):
-        behind = math.ceil(rise / period - 0.5)
-        seen = last - pause
+        behind: int = math.ceil(rise / period - 0.5)
+        seen: int = last - pause
         if behind <= 0 or seen >= missing / period + PROBATION:
             return 0
         if seen < PROBATION:

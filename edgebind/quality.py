@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -21,13 +23,13 @@ def holes(timeline: Timeline, start: float, stop: float) -> tuple[float, float]:
     Times are those of the timeline: nanoseconds after its first stamp.
     """
     times, period = timeline.times, timeline.period
-    if timeline.is_even and times[0] <= start + period and times[-1] >= stop - PAUSE * period:
-        return 1.0, 0.0
-    edges = np.concatenate(([start - period], times, [stop]))
-    # A hole begins where the last sample's period ends.
-    begins = np.clip(edges[:-1] + period, start, stop)
-    ends = np.clip(edges[1:], start, stop)
-    lengths = np.where(np.diff(edges) > PAUSE * period, np.maximum(ends - begins, 0.0), 0.0)
+    after = timeline.gaps
+    # A hole begins where the period of the sample before it ends; so may the window, and the samples may end before it.
+    begins = np.concatenate(([start], times[after - 1] + period, [times[-1] + period]))
+    ends = np.concatenate(([times[0]], times[after], [stop]))
+    begins, ends = np.maximum(begins, start), np.minimum(ends, stop)
+    lengths = np.maximum(ends - begins, 0.0)
+    lengths[[0, -1]] *= lengths[[0, -1]] > (PAUSE - 1) * period
     return float(1.0 - lengths.sum() / (stop - start)), float(lengths.max())
 
 
@@ -60,9 +62,10 @@ def _flat(values: Floats, largest: float) -> int:
     return count
 
 
-def saturation_of_frame(frame: NDArray[np.generic]) -> float:
+def saturation_of_frame(frame: NDArray[Any]) -> float:
     """Share of the pixels of an 8- or 16-bit frame at the lowest or highest value; 0 for frames in physical units."""
-    if frame.dtype not in (np.uint8, np.uint16) or not frame.size:
+    limits = {"uint8": 255, "uint16": 65535}
+    top = limits.get(frame.dtype.name)
+    if top is None or not frame.size:
         return 0.0
-    top = np.iinfo(frame.dtype).max
     return float(np.count_nonzero((frame == 0) | (frame == top)) / frame.size)

@@ -12,7 +12,6 @@ from __future__ import annotations
 from functools import cache
 
 import numpy as np
-from numpy.typing import NDArray
 
 from edgebind.clock import Reals
 from edgebind.signals import Floats
@@ -39,7 +38,8 @@ def linear(samples: Floats, positions: Reals) -> Floats:
     part = (positions - low).astype(np.float32)[:, None]
     left = samples[low]
     right = samples[np.minimum(low + 1, len(samples) - 1)]
-    return left + (right - left) * part
+    straight: Floats = left + (right - left) * part
+    return straight
 
 
 def cubic(samples: Floats, positions: Reals) -> Floats:
@@ -61,8 +61,9 @@ def decimate(dense: Floats, factor: int) -> Floats:
 
 
 @cache
-def low_pass(factor: int) -> NDArray[np.float32]:
+def low_pass(factor: int) -> Floats:
     """Taps of a Kaiser-windowed sinc, 2 x REACH x factor + 1 of them, whose sum is 1 (Oppenheim & Schafer, 7.5)."""
     offsets = np.arange(-REACH * factor, REACH * factor + 1) / factor
     taps = np.sinc(2 * CUTOFF * offsets) * np.kaiser(len(offsets), KAISER_BETA)
-    return (taps / taps.sum()).astype(np.float32)
+    unit: Floats = (taps / taps.sum()).astype(np.float32)
+    return unit

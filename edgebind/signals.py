@@ -9,6 +9,7 @@ Times are int64 nanoseconds. A window's start is inclusive, its stop exclusive. 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,8 +27,8 @@ class Chunk:
 
     times: Times
     """(n,) nanoseconds, never falling; equal times are allowed, because phones deliver samples in batches."""
-    samples: Floats
-    """(n, channels) of a signal, or (n, height, width[, 3]) of a camera."""
+    samples: NDArray[Any]
+    """(n, channels) float32 of a signal, or (n, height, width[, 3]) of a camera in the camera's own dtype."""
     origin: str = ""
     """Where it came from, for messages: a file, a topic, a port."""
 
@@ -62,8 +63,8 @@ class Window:
     """Inclusive."""
     stop_ns: int
     """Exclusive."""
-    samples: Floats
-    """(channels, length) of a signal, or (height, width[, 3]) of a camera; physical units."""
+    samples: NDArray[Any]
+    """(channels, length) float32 of a signal in physical units, or (height, width[, 3]) of a camera in its own dtype."""
     quality: Quality = field(default_factory=Quality)
     origin: str = ""
 

@@ -104,7 +104,6 @@ class Windower:
         self._restart = max(self._span, RESTART)
         self._history = max(self._span, HISTORY)
         self._factor = 1
-        self._period = 0.0
         self._begin()
 
     def _begin(self) -> None:
@@ -206,8 +205,7 @@ class Windower:
                 break
             first = buffer.index(self._start - self._history)
             last = min(needed, buffer.end - 1)
-            timeline = clock.straighten(buffer.times[first : last + 1], self._period)
-            self._period = timeline.period
+            timeline = clock.straighten(buffer.times[first : last + 1])
             if self._needs_filter(timeline):
                 continue  # and so it needs the samples that the filter reaches
             more = self._missing(timeline, int(buffer.times[first]), final and last == buffer.end - 1)
@@ -256,20 +254,19 @@ class Windower:
         samples = buffer.samples[first : first + len(timeline.times)]
         start = float(self._start - int(stamps[0]))
         factor = self._factor
-        grid = start + np.arange(self.spec.length) * self._step
+        grid = start + np.arange(self.spec.length, dtype=np.float64) * self._step
         if factor == 1:
             values = resample.linear(samples, timeline.positions(grid))
         else:
-            dense = np.arange(-resample.REACH * factor, (self.spec.length - 1 + resample.REACH) * factor + 1)
+            reach = resample.REACH * factor
+            dense = np.arange(-reach, (self.spec.length - 1) * factor + reach + 1, dtype=np.float64)
             values = resample.cubic(samples, timeline.positions(start + dense * (self._step / factor)))
             values = resample.decimate(values, factor)
         coverage, longest = holes(timeline, start, start + self._span)
         inside = timeline.positions(np.array([start, start + self._span])).astype(np.int64)
         saturated = saturation(samples[inside[0] : inside[1] + 1], self.spec.units)
         quality = Quality(coverage, longest / 1e6, saturated)
-        return Window(
-            self._start, self._start + self._span, np.ascontiguousarray(values.T), quality, self._origin
-        )
+        return Window(self._start, self._start + self._span, np.ascontiguousarray(values.T), quality, self._origin)
 
     def _emit(self, found: list[Window], window: Window) -> None:
         if window.quality.coverage >= self._min_coverage:

@@ -75,6 +75,6 @@ def _load(folder: Path) -> Any:
             from transformers.utils import logging as transformers_logging
         except ImportError as error:
             raise MissingDependencyError("sentence-transformers is not installed", remedy=REMEDY) from error
-        transformers_logging.disable_progress_bar()
+        transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
         logging.getLogger("sentence_transformers").setLevel(logging.ERROR)
         return SentenceTransformer(str(folder), device="cpu", local_files_only=True)

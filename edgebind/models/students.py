@@ -9,6 +9,7 @@ Each forward returns unit rows, so that what is trained is what is exported.
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Callable, Sequence
 
@@ -92,7 +93,7 @@ class ThermalStudent(nn.Module):
     """A short residual net; the head sees the mean and the maximum of every feature."""
 
     def __init__(
-        self, *, dim: int, widths: Sequence[int] = (1, 24, 48, 48, 96, 96, 160, 160), dropout: float = 0.1
+        self, *, dim: int, widths: Sequence[int] = (1, 16, 32, 32, 64, 64, 128, 128), dropout: float = 0.1
     ) -> None:
         super().__init__()
         self.trunk = nn.Sequential(*(_Step(width, out) for width, out in itertools.pairwise(widths)))
@@ -106,7 +107,11 @@ class ThermalStudent(nn.Module):
         return functional.normalize(self.head(self.dropout(joined)), dim=1)
 
 
-_ARCHITECTURES: dict[str, Callable[..., nn.Module]] = {"imu-s": ImuStudent, "thermal-s": ThermalStudent}
+_ARCHITECTURES: dict[str, Callable[..., nn.Module]] = {
+    "imu-s": ImuStudent,
+    "imu-m": functools.partial(ImuStudent, channels=(96, 192, 256, 320)),
+    "thermal-s": ThermalStudent,
+}
 
 
 def build(name: str, *, dim: int) -> nn.Module:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from types import TracebackType
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from edgebind.signals import Chunk
 
@@ -42,13 +42,16 @@ class Source(Protocol):
     ) -> None: ...
 
 
+_Self = TypeVar("_Self", bound="Closing")
+
+
 class Closing:
     """A `with` block that ends in `close`; for sources to inherit."""
 
     def close(self) -> None:
         """Nothing to let go of."""
 
-    def __enter__(self):  # type: ignore[no-untyped-def]  # typing.Self needs Python 3.11
+    def __enter__(self: _Self) -> _Self:
         return self
 
     def __exit__(

@@ -112,7 +112,9 @@ class Plausible:
         remedy = "if the unit of time is wrong, say --units time=ms (or s, us, ns)"
         wanted = f"at least {SLOWEST * self.spec.rate_hz:g} Hz for this bundle's {self.spec.rate_hz:g} Hz"
         if rate < SLOWEST * self.spec.rate_hz:
-            raise RecordingError("sampled too slowly", where=self.where, wanted=wanted, got=f"{rate:.4g} Hz", remedy=remedy)
+            raise RecordingError(
+                "sampled too slowly", where=self.where, wanted=wanted, got=f"{rate:.4g} Hz", remedy=remedy
+            )
         if rate > FASTEST:
             got = f"{rate:.4g} Hz" if np.isfinite(rate) else "the same time in every row"
             raise RecordingError("no sensor is that fast", where=self.where, wanted=wanted, got=got, remedy=remedy)

@@ -58,7 +58,18 @@ ROTATION = (
     "imu_gyr_{axis}",
     "imu_g{axis}",
 )
-TIME = ("header_stamp", "timestamp", "time", "stamp", "t", "unix_time", "time_stamp", "epoch", "sample_time", "datetime")
+TIME = (
+    "header_stamp",
+    "timestamp",
+    "time",
+    "stamp",
+    "t",
+    "unix_time",
+    "time_stamp",
+    "epoch",
+    "sample_time",
+    "datetime",
+)
 """The sensor's own stamp before the logger's."""
 
 CHANNELS: Mapping[str, tuple[str, int]] = {
@@ -122,9 +133,7 @@ def find(titles: Sequence[str], channels: Sequence[str], said: Units, where: str
             got=_shortened(titles),
         )
     chosen = tuple((found[CHANNELS[c][0]] or ())[CHANNELS[c][1]] for c in channels)
-    factors = tuple(
-        units.QUANTITIES[CHANNELS[c][0]][column.unit] for c, column in zip(channels, chosen, strict=True)
-    )
+    factors = tuple(units.QUANTITIES[CHANNELS[c][0]][column.unit] for c, column in zip(channels, chosen, strict=True))
     return Layout(_time(titles, said), chosen, factors)
 
 

@@ -48,5 +48,5 @@ def pieces(times: Times, samples: NDArray[np.generic], chunk_ns: int, origin: st
     number = (times - times[0]) // chunk_ns
     begin = 0
     for end in [*(np.flatnonzero(np.diff(number)) + 1).tolist(), len(times)]:
-        yield Chunk(times[begin:end], samples[begin:end], origin)  # type: ignore[arg-type]
+        yield Chunk(times[begin:end], samples[begin:end], origin)
         begin = end

@@ -99,7 +99,9 @@ class TableSource(Closing):
                 samples = (table[:, : len(factors)] * factors).astype(np.float32)
             stamps = table[:, -1] if layout.time else None
             unit = unit or _unit_of_time(layout, stamps)
-            times = self._times(None if stamps is None else _nanoseconds(stamps, unit, lines, used[-1], head), row, len(table))
+            times = self._times(
+                None if stamps is None else _nanoseconds(stamps, unit, lines, used[-1], head), row, len(table)
+            )
             plausible.check(times, samples, where)
             yield from pieces(times, samples, self._chunk, self.name)
             row, number = row + len(table), number + len(lines)
@@ -165,14 +167,15 @@ def _parse(lines: Lines, used: Sequence[int], head: _Head, where: Callable[[int]
     if not np.isfinite(table).all():
         row, column = (int(found) for found in np.argwhere(~np.isfinite(table))[0])
         raise RecordingError(
-            "not a number", where=where(row), wanted="finite values", got=f"{table[row, column]} {_title(head, used[column])}"
+            "not a number",
+            where=where(row),
+            wanted="finite values",
+            got=f"{table[row, column]} {_title(head, used[column])}",
         )
     return table
 
 
-def _offender(
-    lines: Lines, used: Sequence[int], head: _Head, where: Callable[[int], str]
-) -> RecordingError | None:
+def _offender(lines: Lines, used: Sequence[int], head: _Head, where: Callable[[int], str]) -> RecordingError | None:
     """What is wrong with the first line that is no row of numbers."""
     for row, text in enumerate(filter(str.strip, lines)):
         cells = [cell.strip().strip('"') for cell in text.split(head.delimiter)]
@@ -220,7 +223,7 @@ def _nanoseconds(stamps: NDArray[np.float64], unit: str, lines: Lines, column: i
 def _opened(path: Path) -> Iterator[IO[str]]:
     """`path` as text, unpacked if it is gzipped; faults of the file become one line."""
     try:
-        with _binary(path) as raw, io.TextIOWrapper(raw, encoding="utf-8-sig", newline=None) as stream:  # type: ignore[arg-type]
+        with _binary(path) as raw, io.TextIOWrapper(raw, encoding="utf-8-sig", newline=None) as stream:
             yield stream
     except UnicodeDecodeError as error:
         raise RecordingError("is not text", where=path, wanted="CSV, plain or gzipped") from error
@@ -231,7 +234,6 @@ def _opened(path: Path) -> Iterator[IO[str]]:
 
 
 def _binary(path: Path) -> IO[bytes]:
-    raw = open(path, "rb")
-    packed = raw.read(2) == b"\x1f\x8b"
-    raw.seek(0)
-    return io.BufferedReader(gzip.GzipFile(fileobj=raw), 1 << 18) if packed else raw  # type: ignore[arg-type]
+    with open(path, "rb") as raw:
+        packed = raw.read(2) == b"\x1f\x8b"
+    return gzip.open(path, "rb") if packed else open(path, "rb")  # type: ignore[return-value]

@@ -6,6 +6,7 @@ import gzip
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,7 +16,7 @@ from torch import Tensor
 from edgebind import preprocess
 from edgebind.errors import OptionError, RecordingError
 from edgebind.manifest import WindowSpec
-from edgebind.signals import NANOSECONDS, Chunk, Floats
+from edgebind.signals import NANOSECONDS, Chunk, Floats, Window
 from edgebind.train.recipe import Data, Recipe, from_table
 from edgebind.train.task import HeldOut, class_index, require_every_class, shares
 from edgebind.window import Windower
@@ -238,7 +239,7 @@ def on_grid(item: Labelled, rate_hz: float) -> tuple[Floats, NDArray[np.str_]]:
     return samples.astype(np.float32), item.labels[nearest]
 
 
-def windows_of(item: Labelled, spec: WindowSpec) -> Iterator[object]:
+def windows_of(item: Labelled, spec: WindowSpec) -> Iterator[Window]:
     """The windows that the runtime would cut from a recording."""
     windower = Windower(spec)
     yield from windower.push(Chunk(item.times, item.samples, origin=item.group))
@@ -294,10 +295,10 @@ def _read_borealtc(folder: Path) -> list[Labelled]:
     return found
 
 
-def _table(path: Path, kind: type) -> NDArray[np.generic]:
-    opener: Callable[..., object] = gzip.open if path.suffix == ".gz" else open
+def _table(path: Path, kind: type) -> NDArray[Any]:
+    opener: Callable[..., Any] = gzip.open if path.suffix == ".gz" else open
     try:
-        with opener(path, "rt") as stream:  # type: ignore[attr-defined]
+        with opener(path, "rt") as stream:
             return np.loadtxt(stream, delimiter=",", skiprows=1, dtype=kind, ndmin=2)
     except ValueError as error:
         raise RecordingError(f"cannot be read as a table: {error}", where=path) from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,13 +17,15 @@ from torch import Tensor
 from edgebind import preprocess
 from edgebind.errors import OptionError, RecordingError
 from edgebind.preprocess.images import read_image
+from edgebind.preprocess.thermal import ThermalPreprocessor
 from edgebind.signals import Floats
 from edgebind.train.recipe import Data, Recipe, from_table
 from edgebind.train.task import HeldOut, class_index, require_every_class, shares
-from edgebind.train.thermal_augment import Augment, Camera, rotate
+from edgebind.train.thermal_augment import Augment, Camera, Rect, cut, expanded, jittered, rotate
+from edgebind.train.thermal_drawn import DRAWERS, Drawing
 
-Rect = tuple[float, float, float, float]
-"""Left, top, right, bottom in pixels."""
+Cut = tuple[Image.Image, Rect]
+"""What is to be cut out of which picture."""
 
 GROUND = "ground"
 SCENES = {
@@ -33,8 +36,22 @@ SCENES = {
 }
 """Label of a scene -> whether it shows people, whether vehicles."""
 
-STYLES = {"margin 0": (0.0, False), "margin 0.25": (0.25, False), "margin 0.5": (0.5, False), "square": (0.25, True)}
+STYLES = {
+    "margin 0": (0.0, False),
+    "margin 0.25": (0.25, False),
+    "margin 0.5": (0.5, False),
+    "margin 1": (1.0, False),
+    "square": (0.0, True),
+    "square 0.25": (0.25, True),
+}
 """How held-out boxes are cut: margin on each side in box sizes, and whether the cut is made square."""
+
+MOST_GROUND = 300
+"""Pixels: longest side of a patch of empty ground."""
+EMPTY_SCENE = (120.0, 400.0)
+"""Pixels: width of an empty scene; hardly a whole frame is empty."""
+TRIES = 500
+"""Random places to look at before a picture set is said to have no room; in HIT-UAV few searches need 20."""
 
 
 @dataclass(frozen=True)
@@ -77,19 +94,81 @@ class ThermalTask:
         self.rng = np.random.default_rng(recipe.seed)
         self.augment: Augment = from_table(Augment, recipe.augment, where="recipe", prefix="augment.")
         self.classes = class_index(recipe)
-        self._preprocess = preprocess.build(recipe.preprocess)
-        self.size = int(recipe.preprocess["size"])
+        self._preprocess, self.size = _preprocessor(recipe)
         pictures = [(data, picture) for data in recipe.data for picture in read(data)]
         self._held_out = [picture for data, picture in pictures if picture.date in data.held_out(fold)]
-        self.pictures = [picture for data, picture in pictures if picture.date not in data.held_out(fold)]
+        learned = [picture for data, picture in pictures if picture.date not in data.held_out(fold)]
         self._shares = shares(recipe)
-        self._groups = [self._by_date(label) for label in self.classes]
-        self._scenes = {label: self._showing(*SCENES[label]) for label in self.classes if label in SCENES}
-        self._sizes = [_size(thing.rect) for picture in self.pictures for thing in picture.things]
-        counts = [sum(map(len, groups)) for groups in self._groups]
-        require_every_class(
-            np.array([n or label in (GROUND, *SCENES) for n, label in zip(counts, self.classes, strict=True)]), recipe
-        )
+        self._pool = _Pool(learned, self)
+
+    def batch(self, size: int) -> tuple[Tensor, Tensor]:
+        """(size, 1, side, side) encoder inputs and (size,) class indices."""
+        names = list(self.classes)
+        labels = self.rng.choice(len(names), size, p=self._shares)
+        camera = Camera(self.augment, self.rng)
+        inputs = [self._preprocess(self._seen(camera, names[at])) for at in labels]
+        return torch.from_numpy(np.stack(inputs)), torch.from_numpy(labels)
+
+    def _seen(self, camera: Camera, label: str) -> Floats:
+        patch = cut(*self._pool.draw(label), self.size)
+        return camera.see(patch, turnable=label not in SCENES, invert=self.augment.invert.get(label, 0.0))
+
+    def held_out(self) -> list[HeldOut]:
+        """Every box of the held-out dates in each style, and every picture, whole and in quarters."""
+        variants = [self._crops(name, *style) for name, style in STYLES.items()]
+        scenes = [self._views("whole frame", 1), self._views("quarter frame", 2)]
+        return [held for held in (*variants, *scenes) if len(held.labels)]
+
+    def _crops(self, name: str, margin: float, square: bool) -> HeldOut:
+        items = [
+            (cut(p.image, expanded(thing.rect, margin, square, p.image.size), self.size), thing.label)
+            for p in self._held_out
+            for thing in p.things
+        ]
+        return self._items(items, name)
+
+    def _views(self, name: str, parts: int) -> HeldOut:
+        """Every picture cut into `parts` times `parts`."""
+        names = {content: label for label, content in SCENES.items()}
+        items = [
+            (cut(p.image, rect, self.size), names[p.shows(rect)])
+            for p in self._held_out
+            for rect in tiles(p.image.size, parts)
+        ]
+        return self._items(items, name)
+
+    def _items(self, items: list[tuple[Floats, str]], variant: str) -> HeldOut:
+        known = [(patch, self.classes[label]) for patch, label in items if label in self.classes]
+        inputs = np.stack([self._preprocess(patch) for patch, _ in known]) if known else np.zeros((0,), np.float32)
+        return HeldOut(inputs, np.array([at for _, at in known], np.int64), variant)
+
+
+class _Pool:
+    """All pictures to learn from, and what may be cut out of them for each class."""
+
+    def __init__(self, pictures: Sequence[Picture], task: ThermalTask) -> None:
+        self.pictures, self.how, self.rng = pictures, task.augment, task.rng
+        self._groups = {label: self._by_date(label) for label in task.classes if label not in (GROUND, *SCENES)}
+        self._scenes = {label: self._showing(*SCENES[label]) for label in task.classes if label in SCENES}
+        self._sizes = [_size(thing.rect) for picture in pictures for thing in picture.things]
+        choices = {GROUND: self._sizes, **self._groups, **self._scenes}
+        require_every_class(np.array([len(choices[label]) for label in task.classes]), task.recipe)
+        self._drawn = {label: self._drawings(label) for label in self.how.drawn if label in task.classes}
+
+    def draw(self, label: str) -> Cut:
+        """One random cut of a class.
+
+        Raises
+        ------
+        RecordingError: no picture has room for one.
+        """
+        if label == GROUND:
+            return self._ground()
+        if label in SCENES:
+            return self._free_scene() if not any(SCENES[label]) else self._scene(label)
+        if label in self._drawn and self.rng.random() < self.how.drawn[label]:
+            return self._painted(self._drawn[label])
+        return self._thing(self._groups[label])
 
     def _by_date(self, label: str) -> list[list[tuple[Picture, Rect]]]:
         """Boxes of one class, grouped by date and light."""
@@ -102,142 +181,94 @@ class ThermalTask:
 
     def _showing(self, people: bool, vehicles: bool) -> list[Picture]:
         """Pictures that may hold such a scene, whole or in part."""
-        return [
-            p
-            for p in self.pictures
-            if all(has >= wanted for has, wanted in zip(p.shows(_frame(p)), (people, vehicles), strict=True))
-        ]
+        contents = [picture.shows(_frame(picture)) for picture in self.pictures]
+        return [p for p, (has, have) in zip(self.pictures, contents, strict=True) if has >= people and have >= vehicles]
 
-    def batch(self, size: int) -> tuple[Tensor, Tensor]:
-        """(size, 1, side, side) encoder inputs and (size,) class indices."""
-        names = list(self.classes)
-        labels = self.rng.choice(len(names), size, p=self._shares)
-        camera = Camera(self.augment, self.rng)
-        inputs = [
-            self._preprocess(camera.see(self._draw(names[at]), turnable=names[at] not in SCENES)) for at in labels
-        ]
-        return torch.from_numpy(np.stack(inputs)), torch.from_numpy(labels)
+    def _drawings(self, label: str) -> list[Drawing]:
+        """Things painted onto ground of the pictures to learn from."""
+        if label not in DRAWERS:
+            raise OptionError("cannot be drawn", where="augment.drawn", wanted=", ".join(DRAWERS), got=repr(label))
+        drawer = DRAWERS[label]
+        drawings = []
+        for _ in range(self.how.drawings):
+            image, (left, top, _, _) = self._free(drawer.side, drawer.side)
+            corner = int(left), int(top)
+            ground = image.crop((*corner, corner[0] + drawer.side, corner[1] + drawer.side))
+            drawings.append(drawer.draw(ground, self.rng))
+        return drawings
 
-    def _draw(self, label: str) -> Floats:
-        """(side, side) in [0, 1]: one random cut of a class."""
-        if label in SCENES:
-            return self._scene(label)
-        if label == GROUND:
-            return self._ground()
-        return self._thing(self._groups[list(self.classes).index(label)])
+    def _painted(self, drawings: Sequence[Drawing]) -> Cut:
+        drawing = drawings[int(self.rng.integers(len(drawings)))]
+        return self._framed(drawing.image, jittered(drawing.rect, self.how.jitter, self.rng), self.how.margin(self.rng))
 
-    def _thing(self, groups: Sequence[Sequence[tuple[Picture, Rect]]]) -> Floats:
-        weights = np.array([len(group) ** self.augment.date_power for group in groups])
-        group = groups[int(self.rng.choice(len(groups), p=weights / weights.sum()))]
-        picture, rect = group[int(self.rng.integers(len(group)))]
-        how, rng = self.augment, self.rng
-        wide = rng.random() < how.wide
-        margin = rng.uniform(0.5, 1.1) if wide else rng.uniform(0, how.margin)
-        rect = _jittered(rect, how.jitter, rng)
+    def _thing(self, groups: Sequence[Sequence[tuple[Picture, Rect]]]) -> Cut:
+        how, rng = self.how, self.rng
+        weights = np.array([len(group) ** how.date_power for group in groups])
+        group = groups[int(rng.choice(len(groups), p=weights / weights.sum()))]
+        picture, rect = group[int(rng.integers(len(group)))]
+        image, rect, margin = picture.image, jittered(rect, how.jitter, rng), how.margin(rng)
         if rng.random() < how.rotate:
-            angle = rng.uniform(-how.angle_deg, how.angle_deg)
-            image, rect = rotate(picture.image, rect, angle, margin)
-            return cut(image, expanded(rect, margin, rng.random() < how.square, image.size), self.size)
-        return cut(picture.image, expanded(rect, margin, rng.random() < how.square, picture.image.size), self.size)
+            image, rect = rotate(image, rect, rng.uniform(-how.angle_deg, how.angle_deg), margin)
+        return self._framed(image, rect, margin)
 
-    def _ground(self) -> Floats:
-        while True:
-            width, height = self._sizes[int(self.rng.integers(len(self._sizes)))]
-            stretch = self.rng.uniform(1.0, 2.5)
-            found = self._free(min(width * stretch, 300), min(height * stretch, 300))
-            if found is not None:
-                return cut(*found, self.size)
+    def _framed(self, image: Image.Image, rect: Rect, margin: float) -> Cut:
+        return image, expanded(rect, margin, bool(self.rng.random() < self.how.square), image.size)
 
-    def _free(self, width: float, height: float) -> tuple[Image.Image, Rect] | None:
-        """A place of that size that no box touches; None when a few guesses found none."""
-        for _ in range(12):
+    def _ground(self) -> Cut:
+        """Empty ground of the size of some box and its surroundings."""
+        width, height = self._sizes[int(self.rng.integers(len(self._sizes)))]
+        stretch = self.rng.uniform(1.0, 2.5)
+        return self._free(min(width * stretch, MOST_GROUND), min(height * stretch, MOST_GROUND))
+
+    def _free_scene(self) -> Cut:
+        side = self.rng.uniform(*EMPTY_SCENE)
+        return self._free(side, side * self.rng.uniform(0.7, 1.0))
+
+    def _free(self, width: float, height: float) -> Cut:
+        """A place of that size that no box touches."""
+        for _ in range(TRIES):
             picture = self.pictures[int(self.rng.integers(len(self.pictures)))]
+            if picture.image.width < width or picture.image.height < height:
+                continue
             rect = _random_rect(width, height, picture.image.size, self.rng)
             if picture.is_free(rect):
                 return picture.image, rect
-        return None
+        raise RecordingError(f"no picture has {width:.0f} x {height:.0f} pixels of empty ground")
 
-    def _scene(self, label: str) -> Floats:
-        if label == "empty scene":
-            return self._empty()
-        for _ in range(20):
-            pictures = self._scenes[label]
-            if not pictures:
-                break
+    def _scene(self, label: str) -> Cut:
+        """A whole frame or a part of it that shows just this."""
+        pictures = self._scenes[label]
+        for _ in range(TRIES):
             picture = pictures[int(self.rng.integers(len(pictures)))]
-            part = 1.0 if self.rng.random() < 0.4 else self.rng.uniform(0.45, 1.0)
-            width, height = picture.image.size
-            rect = _random_rect(width * part, height * part, picture.image.size, self.rng)
+            rect = self._view(picture.image.size)
             if picture.shows(rect) == SCENES[label]:
-                return cut(picture.image, rect, self.size)
-        return self._empty()
+                return picture.image, rect
+        raise RecordingError(f"no part of any picture is a {label!r}")
 
-    def _empty(self) -> Floats:
-        while True:
-            side = self.rng.uniform(120, 400)
-            found = self._free(side, side * self.rng.uniform(0.7, 1.0))
-            if found is not None:
-                return cut(*found, self.size)
-
-    def held_out(self) -> list[HeldOut]:
-        """Every box of the held-out dates in each style, and every whole picture."""
-        variants = [self._crops(name, *style) for name, style in STYLES.items()]
-        return [held for held in (*variants, self._whole()) if len(held.labels)]
-
-    def _crops(self, name: str, margin: float, square: bool) -> HeldOut:
-        items = [
-            (cut(p.image, expanded(thing.rect, margin, square, p.image.size), self.size), self.classes[thing.label])
-            for p in self._held_out
-            for thing in p.things
-            if thing.label in self.classes
-        ]
-        return self._items(items, name)
-
-    def _whole(self) -> HeldOut:
-        names = {content: label for label, content in SCENES.items()}
-        items = [
-            (cut(p.image, _frame(p), self.size), self.classes[names[p.shows(_frame(p))]])
-            for p in self._held_out
-            if names[p.shows(_frame(p))] in self.classes
-        ]
-        return self._items(items, "whole frame")
-
-    def _items(self, items: list[tuple[Floats, int]], variant: str) -> HeldOut:
-        inputs = np.stack([self._preprocess(patch) for patch, _ in items]) if items else np.zeros((0,), np.float32)
-        return HeldOut(inputs, np.array([label for _, label in items], np.int64), variant)
+    def _view(self, limit: tuple[int, int]) -> Rect:
+        whole = self.rng.random() < self.how.whole
+        part = 1.0 if whole else self.rng.uniform(*self.how.part)
+        height = min(1.0, part * math.exp(self.rng.normal(0, 0.08)))  # cameras differ in the ratio of their sides
+        return _random_rect(limit[0] * part, limit[1] * height, limit, self.rng)
 
 
-def cut(image: Image.Image, rect: Rect, size: int) -> Floats:
-    """A rectangle of an 8-bit picture, squeezed into (size, size) float32 in [0, 1]."""
-    patch = image.resize((size, size), Image.Resampling.BICUBIC, box=rect)
-    return np.asarray(patch, np.float32) / 255
+def _preprocessor(recipe: Recipe) -> tuple[ThermalPreprocessor, int]:
+    """The recipe's preprocessor and the side of what comes out of it.
+
+    Raises
+    ------
+    OptionError: it is another modality's.
+    """
+    built = preprocess.build(recipe.preprocess)
+    if not isinstance(built, ThermalPreprocessor):
+        raise OptionError("preprocess.kind does not fit the modality", wanted="thermal", got=built.kind)
+    return built, built.size
 
 
-def expanded(rect: Rect, margin: float, square: bool, limit: tuple[int, int]) -> Rect:
-    """A box with `margin` of its size added on each side, made square if asked, cut off at the picture's edge."""
-    left, top, right, bottom = rect
-    width, height = max(right - left, 3), max(bottom - top, 3)
-    if square:
-        width = height = max(width, height)
-    x, y = (left + right) / 2, (top + bottom) / 2
-    half_width, half_height = width * (0.5 + margin), height * (0.5 + margin)
-    return (
-        max(0, x - half_width),
-        max(0, y - half_height),
-        min(limit[0], x + half_width),
-        min(limit[1], y + half_height),
-    )
-
-
-def _jittered(rect: Rect, amount: float, rng: np.random.Generator) -> Rect:
-    """A box moved and resized a little, as another annotator would have drawn it."""
-    width, height = _size(rect)
-    x, y = (
-        (rect[0] + rect[2]) / 2 + amount * width * rng.normal(),
-        (rect[1] + rect[3]) / 2 + amount * height * rng.normal(),
-    )
-    width, height = width * np.exp(1.6 * amount * rng.normal()), height * np.exp(1.6 * amount * rng.normal())
-    return x - width / 2, y - height / 2, x + width / 2, y + height / 2
+def tiles(limit: tuple[int, int], parts: int) -> list[Rect]:
+    """A picture's `parts` times `parts` equal rectangles."""
+    width, height = limit[0] / parts, limit[1] / parts
+    return [(x * width, y * height, (x + 1) * width, (y + 1) * height) for y in range(parts) for x in range(parts)]
 
 
 def _random_rect(width: float, height: float, limit: tuple[int, int], rng: np.random.Generator) -> Rect:

@@ -1,9 +1,9 @@
-"""How another thermal camera, on another day, would have seen the same thing."""
+"""How another thermal camera, on another day, would have seen the same thing; and how things are cut out of a picture."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from PIL import Image, ImageFilter
@@ -11,18 +11,25 @@ from PIL import Image, ImageFilter
 from edgebind.signals import Floats
 
 Rect = tuple[float, float, float, float]
+"""Left, top, right, bottom in pixels."""
 
 
 @dataclass(frozen=True)
 class Augment:
     """Probabilities and strengths; lengths are in box sizes, grey levels in [0, 1]."""
 
-    date_power: float = 0.5
+    date_power: float = 0.35
     """Dates are drawn by number of boxes ** this, so that one busy night does not drown the others."""
-    margin: float = 0.6
-    """Largest usual margin around a box."""
-    wide: float = 0.2
-    """Probability of a margin of 0.5 to 1.1 instead."""
+    drawn: dict[str, float] = field(default_factory=dict)
+    """Label -> share of its samples that are drawn instead of cut out of a picture; none for labels not named."""
+    drawings: int = 500
+    """Of each such label."""
+    tight: tuple[float, ...] = (0.0, 0.08)
+    """A quarter of the boxes are cut with a margin in this range on each side..."""
+    usual: tuple[float, ...] = (0.0, 0.6)
+    """...half of them in this..."""
+    wide: tuple[float, ...] = (0.5, 1.1)
+    """...and a quarter in this: nobody knows how a user will cut."""
     square: float = 0.5
     """Probability that a cut is made square."""
     jitter: float = 0.05
@@ -30,17 +37,29 @@ class Augment:
     rotate: float = 0.35
     """Probability of a turn by up to `angle_deg`: from above, nothing has a right way up."""
     angle_deg: float = 35.0
+    whole: float = 0.35
+    """Probability that a scene is a whole frame..."""
+    part: tuple[float, ...] = (0.35, 1.0)
+    """...and otherwise this fraction of its width."""
     quarter_turn: float = 0.5
-    blur: float = 0.3
-    low_resolution: float = 0.25
+    upside_down: float = 0.1
+    blur: float = 0.1
+    low_resolution: float = 0.1
     gamma: float = 0.35
     """Standard deviation of the log of the camera's exponent."""
     saturate: float = 0.15
+    invert: dict[str, float] = field(default_factory=dict)
+    """Label -> probability that warm becomes cold: by day the ground is often warmer than what stands on it."""
     gradient: float = 0.3
     """Probability of a slope over the picture, as a warm lens gives."""
     noise: float = 0.5
     dead_pixels: float = 0.1
     cutout: float = 0.2
+
+    def margin(self, rng: np.random.Generator) -> float:
+        """What is left around a box, on each side."""
+        low, high = (self.tight, self.usual, self.usual, self.wide)[int(rng.integers(4))]
+        return float(rng.uniform(low, high))
 
 
 @dataclass(frozen=True)
@@ -50,9 +69,22 @@ class Camera:
     how: Augment
     rng: np.random.Generator
 
-    def see(self, patch: Floats, *, turnable: bool) -> Floats:
-        """(side, side) in [0, 1] -> the same thing by another camera."""
-        return self._electronics(self._optics(self._pose(patch, turnable)))
+    def see(self, patch: Floats, *, turnable: bool, invert: float = 0.0) -> Floats:
+        """(side, side) in [0, 1] -> the same thing by another camera.
+
+        Parameters
+        ----------
+        turnable: it has no right way up.
+        invert: probability that warm becomes cold.
+        """
+        posed = self._pose(patch, turnable)
+        # Before the optics: what they smooth away was still in the camera's range.
+        low, high = float(posed.min()), float(posed.max())
+        span = max(high - low, 0.02)
+        level = self._response(np.clip((self._optics(posed) - low) / span, 0, 1))
+        if self.rng.random() < invert:
+            level = 1 - level
+        return self._electronics(level, span)
 
     def _pose(self, patch: Floats, turnable: bool) -> Floats:
         rng = self.rng
@@ -60,6 +92,8 @@ class Camera:
             patch = np.rot90(patch, int(rng.integers(1, 4)))
         if rng.random() < 0.5:
             patch = patch[:, ::-1]
+        if turnable and rng.random() < self.how.upside_down:
+            patch = patch[::-1]
         return np.ascontiguousarray(patch)
 
     def _optics(self, patch: Floats) -> Floats:
@@ -72,15 +106,16 @@ class Camera:
             patch = np.asarray(small.resize(patch.shape[::-1], Image.Resampling.BICUBIC))
         return patch
 
-    def _electronics(self, patch: Floats) -> Floats:
-        rng, how = self.rng, self.how
-        low, high = float(patch.min()), float(patch.max())
-        span = max(high - low, 0.02)
-        level = np.clip((patch - low) / span, 0, 1)
+    def _response(self, level: Floats) -> Floats:
+        rng = self.rng
         if rng.random() < 0.6:
-            level = level ** math.exp(rng.normal(0, how.gamma))
-        if rng.random() < how.saturate:
+            level = level ** math.exp(rng.normal(0, self.how.gamma))
+        if rng.random() < self.how.saturate:
             level = np.clip(level, rng.uniform(0, 0.15), rng.uniform(0.75, 1.0))
+        return level
+
+    def _electronics(self, level: Floats, span: float) -> Floats:
+        rng, how = self.rng, self.how
         if rng.random() < how.gradient:
             level = level + _slope(level.shape[0], rng)
         if rng.random() < how.noise:
@@ -107,8 +142,42 @@ def _slope(side: int, rng: np.random.Generator) -> Floats:
 
 def _filtered(patch: Floats, kernel: ImageFilter.GaussianBlur) -> Floats:
     # Pillow blurs 8-bit pictures only; at 1/255 the steps are far below a camera's noise.
-    grey = Image.fromarray(np.clip(patch * 255, 0, 255).astype(np.uint8))
+    grey = Image.fromarray(np.clip(patch * 255, 0, 255).round().astype(np.uint8))
     return np.asarray(grey.filter(kernel), np.float32) / 255
+
+
+# --- cutting ----------------------------------------------------------------------------------------------------------
+
+
+def cut(image: Image.Image, rect: Rect, size: int) -> Floats:
+    """A rectangle of an 8-bit picture, squeezed into (size, size) float32 in [0, 1]."""
+    patch = image.resize((size, size), Image.Resampling.BICUBIC, box=rect)
+    return np.asarray(patch, np.float32) / 255
+
+
+def expanded(rect: Rect, margin: float, square: bool, limit: tuple[int, int]) -> Rect:
+    """A box with `margin` of its size added on each side, made square if asked, cut off at the picture's edge."""
+    left, top, right, bottom = rect
+    width, height = max(right - left, 3), max(bottom - top, 3)
+    if square:
+        width = height = max(width, height)
+    x, y = (left + right) / 2, (top + bottom) / 2
+    half_width, half_height = width * (0.5 + margin), height * (0.5 + margin)
+    return (
+        max(0, x - half_width),
+        max(0, y - half_height),
+        min(limit[0], x + half_width),
+        min(limit[1], y + half_height),
+    )
+
+
+def jittered(rect: Rect, amount: float, rng: np.random.Generator) -> Rect:
+    """A box moved and resized a little, as another annotator would have drawn it."""
+    width, height = rect[2] - rect[0], rect[3] - rect[1]
+    x = (rect[0] + rect[2]) / 2 + amount * width * rng.normal()
+    y = (rect[1] + rect[3]) / 2 + amount * height * rng.normal()
+    width, height = width * np.exp(1.6 * amount * rng.normal()), height * np.exp(1.6 * amount * rng.normal())
+    return x - width / 2, y - height / 2, x + width / 2, y + height / 2
 
 
 def rotate(image: Image.Image, rect: Rect, angle_deg: float, margin: float) -> tuple[Image.Image, Rect]:

@@ -1,0 +1,102 @@
+"""What the road from samples to a named vector costs beside the encoder alone.
+
+    chunk -> window -> preprocess -> encoder -> labels -> JSON line      against      encoder
+
+Both go over the same recording in turn, round by round, so that a drifting clock hits them alike.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgebind import bundle as bundles
+from edgebind import modality as modalities
+from edgebind import sources
+from edgebind.benchmarks import latency, machine
+from edgebind.bundle import Bundle
+from edgebind.errors import OptionError
+from edgebind.signals import Chunk, Window
+from edgebind.sinks.jsonl import to_json
+from edgebind.stream import BATCH, Stream
+from edgebind.testing import ListSink, ListSource
+from edgebind.window import make_windower
+
+
+class _Writing(ListSink):
+    """Makes each embedding the line it would be in a file, and keeps none."""
+
+    def write(self, embedding: Any) -> None:
+        to_json(embedding)
+
+
+class _Discarding(ListSink):
+    """Keeps nothing."""
+
+    def write(self, embedding: Any) -> None:
+        pass
+
+
+def measure(folder: Path, recording: Path, *, seconds: float, threads: int | None = None) -> dict[str, Any]:
+    """Time a whole recording through a bundle against its encoder's bare calls, one window at a time and in batches.
+
+    Returns
+    -------
+    `machine`, `windows` and `results`: per contestant the milliseconds a window and the ratio to the bare call of the same
+    batch size.
+
+    Raises
+    ------
+    OptionError: the recording is shorter than a window.
+    """
+    with bundles.load(folder, threads=threads) as opened:
+        chunks = _chunks(opened, recording)
+        windows = _windows(opened, chunks)
+        if not windows:
+            raise OptionError("the recording is shorter than a window", where=recording)
+        rows = []
+        for batch in (1, BATCH):
+            calls = {
+                f"bare call, batch {batch}": lambda batch=batch: _bare(opened, inputs, batch),
+                f"samples to labels, batch {batch}": lambda batch=batch: _stream(opened, chunks, _Discarding(), batch),
+                f"samples to JSON line, batch {batch}": lambda batch=batch: _stream(opened, chunks, _Writing(), batch),
+            }
+            inputs = opened.prepare(windows)
+            rows += latency.race(calls, seconds=seconds / 2, warmup=2)
+    return {
+        "machine": machine.describe(),
+        "bundle": str(folder),
+        "windows": len(windows),
+        "results": [{"name": row.name, "ms_a_window": row.p50_ms / len(windows), "ratio": row.ratio} for row in rows],
+    }
+
+
+def _chunks(opened: Bundle, recording: Path) -> list[Chunk]:
+    spec = opened.manifest.window
+    wanted = sources.Wanted(opened.manifest.modality, spec, chunk_seconds=spec.hop_seconds)
+    with sources.open_source(f"file:{recording}", wanted) as source:
+        return list(source)
+
+
+def _windows(opened: Bundle, chunks: Sequence[Chunk]) -> list[Window]:
+    windower = _windower(opened)
+    return [*itertools.chain.from_iterable(windower.push(chunk) for chunk in chunks), *windower.finish()]
+
+
+def _windower(opened: Bundle) -> Any:
+    return make_windower(opened.manifest.window, is_camera=modalities.get(opened.manifest.modality).is_camera)
+
+
+def _bare(opened: Bundle, inputs: np.ndarray, batch: int) -> None:
+    backend = opened.backend
+    session = backend._session  # type: ignore[attr-defined]  # the bare call is what ours is measured against
+    for at in range(0, len(inputs), batch):
+        session.run([backend.output_name], {backend.input_name: inputs[at : at + batch]})
+
+
+def _stream(opened: Bundle, chunks: Sequence[Chunk], sink: ListSink, batch: int) -> None:
+    Stream(ListSource(chunks), _windower(opened), opened, [sink], batch=batch).run()

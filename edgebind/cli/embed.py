@@ -1,0 +1,111 @@
+"""`edgebind embed`: embed recordings into one NPZ file."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from edgebind.bundle import Bundle
+    from edgebind.signals import Embedding
+    from edgebind.sources import Wanted
+
+
+@click.command("embed")
+@click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")
+@click.option("--bundle", "folder", type=click.Path(path_type=Path), required=True, help="Bundle to embed with.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, dir_okay=False),
+    required=True,
+    help="NPZ file to write, whole or not at all.",
+)
+@click.option("--rate", type=float, metavar="HZ", help="Samples or frames a second, for recordings without times.")
+@click.option("--units", "units_text", metavar="LIST", help="Units of a table, such as acc=g,gyro=deg/s,time=ms.")
+@click.option("--threads", type=click.IntRange(1, 256), help="Upper bound of CPU threads.")
+@click.option("--backend", default="auto", show_default=True, help="Where to run the encoder.")
+def command(
+    inputs: tuple[str, ...],
+    folder: Path,
+    out: Path,
+    rate: float | None,
+    units_text: str | None,
+    threads: int | None,
+    backend: str,
+) -> None:
+    """Embed INPUT...: recordings (CSV, CSV.gz, NPZ), folders of pictures, or pictures.
+
+    The file holds `embeddings` (n, dim), `start_ns` and `stop_ns` of each window, and `source`: the INPUT it comes from,
+    in a folder of pictures the picture. Pictures have no times: each stands one frame after the one before it.
+
+    \b
+    edgebind embed --bundle bundles/imu-int8 monday.csv tuesday.csv --out week.npz
+    """
+    from edgebind import bundle as bundles
+    from edgebind.sources import Wanted, units
+
+    said = units.parse(units_text) if units_text is not None else None
+    with bundles.load(folder, backend=backend, threads=threads) as bundle:
+        wanted = Wanted(
+            bundle.manifest.modality, bundle.manifest.window, rate, said, bundle.manifest.window.hop_seconds
+        )
+        found = _embed_all(bundle, inputs, wanted)
+        _write(out, found, bundle.manifest.dim)
+    click.echo(f"edgebind: wrote {len(found)} embeddings of {len(inputs)} recordings to {out}", err=True)
+
+
+def _embed_all(bundle: Bundle, inputs: tuple[str, ...], wanted: Wanted) -> list[Embedding]:
+    from edgebind import sources
+    from edgebind.errors import RecordingError
+    from edgebind.stream import embed_recording
+
+    found: list[Embedding] = []
+    with _Progress(len(inputs)) as progress:
+        for number, path in enumerate(inputs, 1):
+            before = len(found)
+            for embedding in embed_recording(bundle, sources.open_source(f"file:{path}", wanted)):
+                found.append(embedding)
+                progress.show(number, path, len(found))
+            if len(found) == before:
+                raise RecordingError("no window has enough samples", where=path, remedy="is it full of gaps?")
+    return found
+
+
+class _Progress:
+    """A line on standard error that is rewritten, in a terminal only."""
+
+    def __init__(self, files: int) -> None:
+        self._files = files
+        self._is_shown = sys.stderr.isatty()
+        self._last = (0, 0)
+
+    def show(self, number: int, path: str, rows: int) -> None:
+        if self._is_shown and (number, rows // 64) != self._last:
+            self._last = (number, rows // 64)
+            click.echo(f"\r\x1b[K{number} of {self._files}, {rows} embeddings: {path}"[:100], err=True, nl=False)
+
+    def __enter__(self) -> _Progress:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._is_shown:
+            click.echo("\r\x1b[K", err=True, nl=False)
+
+
+def _write(out: Path, found: list[Embedding], dim: int) -> None:
+    import numpy as np
+
+    from edgebind import atomic
+
+    vectors = np.array([embedding.vector for embedding in found], np.float32).reshape(len(found), dim)
+    with atomic.file(out) as scratch, open(scratch, "wb") as stream:
+        np.savez(
+            stream,
+            embeddings=vectors,
+            start_ns=np.array([embedding.start_ns for embedding in found], np.int64),
+            stop_ns=np.array([embedding.stop_ns for embedding in found], np.int64),
+            source=np.array([embedding.origin for embedding in found], dtype=str),
+        )

@@ -1,0 +1,182 @@
+"""`edgebind run`: stream a sensor, live or recorded, into the space."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from edgebind.bundle import Bundle
+    from edgebind.labels import LabelBank
+    from edgebind.sources.base import Source
+
+SENSORS = {"imu": "IMU", "thermal": "thermal camera"}
+"""Sensors of the starter space, as people call them."""
+
+
+@click.command("run")
+@click.option("--sensor", help="What to stream: imu or thermal. Without it: what --bundle is for, else imu.")
+@click.option(
+    "--bundle",
+    "folder",
+    type=click.Path(path_type=Path),
+    help="Bundle to embed with. Without it: bundles/SENSOR-int8 here, else the one that edgebind brings.",
+)
+@click.option(
+    "--source", "source_text", metavar="SPEC", help="Where samples come from: file:PATH. Without it: a sensor."
+)
+@click.option("--speed", metavar="X|max", help="Replay X times as fast as recorded, or without waiting.  [default: 1]")
+@click.option(
+    "--sink",
+    "sink_texts",
+    multiple=True,
+    metavar="SPEC",
+    help="Where embeddings go: stdout or jsonl:PATH; may be given again.  [default: stdout]",
+)
+@click.option("--no-embedding", is_flag=True, help="Leave the vectors out of JSON Lines.")
+@click.option("--labels", "labels_file", type=click.Path(path_type=Path), help="NPZ of prompts from `edgebind labels`.")
+@click.option("--rate", type=float, metavar="HZ", help="Samples or frames a second, for recordings without times.")
+@click.option("--units", "units_text", metavar="LIST", help="Units of a table, such as acc=g,gyro=deg/s,time=ms.")
+@click.option("--threads", type=click.IntRange(1, 256), help="Upper bound of CPU threads.")
+@click.option("--backend", default="auto", show_default=True, help="Where to run the encoder.")
+@click.option(
+    "--duration", type=click.FloatRange(0, min_open=True), metavar="S", help="Stop after S seconds of signal."
+)
+def command(
+    sensor: str | None,
+    folder: Path | None,
+    source_text: str | None,
+    speed: str | None,
+    sink_texts: tuple[str, ...],
+    no_embedding: bool,
+    labels_file: Path | None,
+    rate: float | None,
+    units_text: str | None,
+    threads: int | None,
+    backend: str,
+    duration: float | None,
+) -> None:
+    """Stream a sensor into the space and name what it sees.
+
+    In a terminal the latest window is shown in one line; in a pipe every window is a line of JSON. A recording that
+    turns out to be faulty ends the run with one line; what was embedded before the fault is kept.
+
+    \b
+    edgebind run --sensor imu
+    edgebind run --sensor imu --source file:walk.csv.gz --speed max --sink jsonl:walk.jsonl
+    """
+    from edgebind.sources import units
+    from edgebind.sources.pacing import parse_speed
+
+    factor = parse_speed(speed if speed is not None else "1")
+    said = units.parse(units_text) if units_text is not None else None
+    with _bundle(sensor, folder, backend=backend, threads=threads) as bundle:
+        bank = _bank(labels_file, bundle)
+        source = _source(bundle, source_text, factor, rate, said)
+        _stream(bundle, source, bank, sink_texts or ("stdout",), factor, duration, embedding=not no_embedding)
+
+
+def _bundle(sensor: str | None, folder: Path | None, *, backend: str, threads: int | None) -> Bundle:
+    """The bundle that was asked for, or the nearest one of the starter space."""
+    from edgebind import bundle as bundles
+    from edgebind import modality, starter
+    from edgebind.errors import OptionError
+
+    wanted = modality.get(sensor).name if sensor is not None else None
+    if folder is None:
+        name = wanted or "imu"
+        if name not in starter.MODALITIES:
+            raise OptionError(f"edgebind brings no bundle of {name}", wanted="--bundle DIR")
+        here = Path("bundles") / f"{name}-int8"
+        folder = here if here.is_dir() else starter.folder(name, "int8")
+    bundle = bundles.load(folder, backend=backend, threads=threads)
+    if wanted is not None and bundle.manifest.modality != wanted:
+        raise OptionError("--sensor and --bundle differ", where=folder, wanted=wanted, got=bundle.manifest.modality)
+    return bundle
+
+
+def _bank(path: Path | None, bundle: Bundle) -> LabelBank | None:
+    if path is None:
+        return None
+    from edgebind import labels
+
+    return labels.read(path, bundle.manifest.dim)
+
+
+def _source(bundle: Bundle, text: str | None, speed: float, rate: float | None, said: object) -> Source:
+    """The source that was asked for; without one the shipped recording, since no sensor can be read yet."""
+    from edgebind import sources
+    from edgebind.sources.pacing import AT_ONCE, Paced
+    from edgebind.sources.units import Units
+
+    modality, spec = bundle.manifest.modality, bundle.manifest.window
+    recording = text or f"file:{_demo(modality)}"
+    if text is None:
+        pace = (
+            "at full speed" if speed == AT_ONCE else "in real time" if speed == 1 else f"at {speed:g} times its speed"
+        )
+        click.echo(f"edgebind: {_no_sensor(modality)}; replaying {recording.partition(':')[2]} {pace}", err=True)
+    wanted = sources.Wanted(
+        modality,
+        spec,
+        rate_hz=rate,
+        units=said if isinstance(said, Units) else None,
+        chunk_seconds=spec.hop_seconds if speed == AT_ONCE else 0.02,
+    )
+    source = sources.open_source(recording, wanted)
+    return Paced(source, speed) if sources.is_recorded(recording) and speed != AT_ONCE else source
+
+
+def _no_sensor(modality: str) -> str:
+    """Why there is no live sensor to read."""
+    name = SENSORS.get(modality, modality)
+    patterns = {"imu": "sys/bus/iio/devices/iio:device*/in_accel*raw", "thermal": "dev/video*"}
+    found = sorted(Path("/").glob(patterns[modality])) if modality in patterns else []
+    if found:
+        device = found[0].parent if modality == "imu" else found[0]
+        return f"{device} may be a {name}, which edgebind cannot read yet"
+    return f"no {name} found on this machine"
+
+
+def _demo(modality: str) -> Path:
+    """The recording of that sensor that edgebind brings."""
+    from edgebind import starter
+    from edgebind.errors import OptionError
+    from edgebind.sources.pictures import is_picture
+
+    folder = starter.RECORDINGS / "demo" / modality
+    found = sorted(folder.iterdir()) if folder.is_dir() else sorted(starter.RECORDINGS.glob(f"{modality}-demo.*"))
+    if not found:
+        raise OptionError(f"edgebind brings no recording of {modality}", wanted="--source file:PATH")
+    return folder if is_picture(found[0]) else found[0]
+
+
+def _stream(
+    bundle: Bundle,
+    source: Source,
+    bank: LabelBank | None,
+    sink_texts: tuple[str, ...],
+    speed: float,
+    duration: float | None,
+    *,
+    embedding: bool,
+) -> None:
+    from edgebind import modality, sinks
+    from edgebind.sources.pacing import AT_ONCE
+    from edgebind.stream import Stream
+    from edgebind.window import make_windower
+
+    windower = make_windower(bundle.manifest.window, is_camera=modality.get(bundle.manifest.modality).is_camera)
+    opened = [sinks.open_sink(text, embedding=embedding) for text in sink_texts]
+    stream = Stream(source, windower, bundle, opened, bank=bank, live=speed != AT_ONCE, duration_s=duration)
+    try:
+        stream.run()
+    except KeyboardInterrupt:
+        click.echo(f"edgebind: {stream.counters}", err=True)
+        raise
+    counters = stream.counters
+    if sys.stderr.isatty() or counters.dropped_windows or counters.lost_chunks or not counters.embedded:
+        click.echo(f"edgebind: {counters}", err=True)

@@ -1,0 +1,100 @@
+"""JSON Lines: one object a line, flushed at each, so that whoever stops us finds whole lines only.
+
+{"sensor": "imu", "start_ns": 0, "stop_ns": 3000000000, "embedding": [...], "labels": {"a person walking": 0.93},
+ "quality": {"coverage": 1.0, "gap_ms": 0.0, "saturated": 0.0}, "latency_ms": 1.6}
+"""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from io import FileIO
+from pathlib import Path
+from typing import TextIO
+
+from edgebind.errors import StorageError
+from edgebind.signals import Embedding, Floats
+from edgebind.sinks.base import Closing
+
+
+class JsonLinesSink(Closing):
+    """Writes a stream of text that stays its owner's: standard output, for one."""
+
+    def __init__(self, stream: TextIO, *, embedding: bool = True) -> None:
+        """Write to `stream`; without `embedding` the vectors are left out."""
+        self._stream = stream
+        self._embedding = embedding
+
+    def write(self, embedding: Embedding) -> None:
+        self._stream.write(to_json(embedding, vector=self._embedding))
+        self._stream.flush()
+
+
+class JsonLinesFileSink(Closing):
+    """Writes a file anew."""
+
+    def __init__(self, path: Path, *, embedding: bool = True) -> None:
+        """Write to `path`; without `embedding` the vectors are left out.
+
+        Raises
+        ------
+        StorageError: the file cannot be written.
+        """
+        self.path = path
+        self._embedding = embedding
+        self._stream: FileIO | None = None
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            # Unbuffered: one line is one call to the system, which a Ctrl-C does not split.
+            self._stream = open(path, "wb", buffering=0)  # noqa: SIM115
+        except OSError as error:
+            raise _storage_error(error, path) from error
+
+    def write(self, embedding: Embedding) -> None:
+        line = to_json(embedding, vector=self._embedding).encode("ascii")
+        if self._stream is None:
+            raise StorageError("already closed", where=self.path)
+        begun = self._stream.tell() if self._stream.seekable() else None
+        try:
+            written = self._stream.write(line)
+            while written < len(line):
+                written += self._stream.write(line[written:])
+        except OSError as error:
+            if begun is not None:
+                self._stream.truncate(begun)  # a full disk took half a line
+            raise _storage_error(error, self.path) from error
+
+    def close(self) -> None:
+        if self._stream is not None:
+            self._stream.close()
+            self._stream = None
+
+
+def to_json(embedding: Embedding, *, vector: bool = True) -> str:
+    """One line, with its line feed; floats of the vector keep all digits that float32 has."""
+    before = (
+        f'{{"sensor": {json.dumps(embedding.sensor)}, "start_ns": {embedding.start_ns}, "stop_ns": {embedding.stop_ns}'
+    )
+    after = {
+        "labels": {prompt: round(share, 6) for prompt, share in embedding.labels.items()},
+        "quality": embedding.quality.to_dict(),
+        "latency_ms": round(embedding.latency_ms, 3),
+    }
+    middle = f', "embedding": {_floats(embedding.vector)}' if vector else ""
+    return f"{before}{middle}, {json.dumps(after)[1:]}\n"
+
+
+def _floats(vector: Floats) -> str:
+    # A third of the time of json.dumps, which would print each float32 with the 17 digits of a float64.
+    return _format(len(vector)) % tuple(vector.tolist())
+
+
+@cache
+def _format(length: int) -> str:
+    return "[" + ", ".join(["%.9g"] * length) + "]"
+
+
+def _storage_error(error: OSError, path: Path) -> StorageError:
+    return StorageError(
+        f"cannot be written: {error.strerror or error}", where=path, remedy="choose another place or free some space"
+    )

@@ -1,0 +1,123 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from edgebind import preprocess
+from edgebind.calibration import recordings
+from edgebind.calibration.recordings import Recording
+from edgebind.errors import CalibrationError
+from edgebind.manifest import Manifest, WindowSpec
+
+
+def description(modality: str, spec: WindowSpec) -> Manifest:
+    return Manifest("test", modality, 8, "fp32", 1.0, spec, dict(preprocess.for_imagebind(modality).to_dict()))
+
+
+IMU = description("imu", WindowSpec(50, 2, 1, ("ax", "ay", "az", "gx", "gy", "gz"), ("m/s²",) * 3 + ("rad/s",) * 3))
+THERMAL = description("thermal", WindowSpec(8, 0.125, 0.125, ("intensity",), ("grey level",)))
+
+
+def recording(name: str, windows: int = 10) -> Recording:
+    starts = np.arange(windows, dtype=np.int64) * 100
+    return Recording(name, starts, starts + 200, np.zeros((windows, 1), np.float32))
+
+
+def write_imu(path: Path, seconds: float, seed: int = 0) -> None:
+    path.parent.mkdir(exist_ok=True)
+    random = np.random.default_rng(seed)
+    times = np.arange(0, seconds, 0.01)
+    samples = random.normal(size=(len(times), 6)) + [0, 0, 9.8, 0, 0, 0]
+    header = "time,ax,ay,az,gx,gy,gz"
+    np.savetxt(path, np.column_stack([times, samples]), delimiter=",", header=header, comments="", fmt="%.5f")
+
+
+def test_thinning_is_even_and_bounded() -> None:
+    assert recordings.thin(range(5), 8) == [0, 1, 2, 3, 4]
+    for length in (17, 100, 1000, 1001):
+        kept = recordings.thin(iter(range(length)), 8)
+        assert 4 <= len(kept) <= 8
+        assert len(set(np.diff(kept))) == 1
+
+
+def test_no_recording_is_in_both_parts() -> None:
+    names = [f"{folder}/{i}" for folder in ("ice", "snow") for i in range(4)]
+    calibration, held_out = recordings.split([recording(name) for name in names])
+    assert {b.recording for b in held_out} == {"ice/2", "snow/2"}
+    assert {b.recording for b in calibration} | {b.recording for b in held_out} == set(names)
+
+
+def test_two_recordings_are_one_for_each_part() -> None:
+    calibration, held_out = recordings.split([recording("a"), recording("b")])
+    assert [b.recording for b in calibration] == ["a"]
+    assert [b.recording for b in held_out] == ["b"]
+
+
+def test_a_single_recording_is_cut_in_time_with_a_guard() -> None:
+    """
+    0        700 |cut|      900  1100
+    [calibration]    (guard)[gate]
+    """
+    single = recording("a")
+    calibration, held_out = recordings.split([single])
+    early, late = len(calibration[0]), len(held_out[0])
+    assert early and late
+    gap = single.start_ns[len(single.start_ns) - late] - single.stop_ns[early - 1]
+    assert gap >= 200
+
+
+def test_signals_are_read_as_the_encoder_sees_them(tmp_path: Path) -> None:
+    write_imu(tmp_path / "walks" / "a.csv", 12, seed=1)
+    write_imu(tmp_path / "walks" / "b.csv", 8, seed=2)
+    found = recordings.read([tmp_path], IMU)
+    assert [r.name for r in found] == ["a.csv", "b.csv"]
+    assert found[0].inputs.shape[1:] == (6, 100)
+    assert found[0].inputs[:, 2].mean() == pytest.approx(1, abs=0.1)  # gravity, in multiples of itself
+    assert (np.diff(found[0].start_ns) == 1_000_000_000).all()
+
+
+def test_a_folder_of_pictures_is_one_recording(tmp_path: Path) -> None:
+    for place in range(3):
+        Image.fromarray(np.full((40, 50), 10 * place, np.uint8)).save(tmp_path / f"{place}.png")
+    (found,) = recordings.read([tmp_path], THERMAL)
+    assert found.inputs.shape == (3, 1, 224, 224)
+
+
+def test_prompts_are_lines(tmp_path: Path) -> None:
+    pytest.importorskip("instant_clip_tokenizer")
+    pytest.importorskip("ftfy")
+    (tmp_path / "prompts.txt").write_text("a dog\n\na cat\n")
+    text = description("text", WindowSpec(1, 1, 1, ("token",), ("id",)))
+    (found,) = recordings.read([tmp_path / "prompts.txt"], text)
+    assert found.inputs.shape == (2, 77)
+    assert found.inputs.dtype == np.int64
+
+
+@pytest.mark.parametrize(
+    ("name", "line"),
+    [("absent.csv", "no such recording"), ("photo.png", "no imu recording"), ("empty", "no imu recording in this folder")],
+)
+def test_what_is_no_recording_is_refused(tmp_path: Path, name: str, line: str) -> None:
+    (tmp_path / "photo.png").write_bytes(b"")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(CalibrationError, match=line):
+        recordings.read([tmp_path / name], IMU)
+
+
+def test_a_recording_shorter_than_a_window_is_refused(tmp_path: Path) -> None:
+    write_imu(tmp_path / "short.csv", 0.9)
+    with pytest.raises(Exception, match=r"short\.csv"):
+        recordings.read([tmp_path / "short.csv"], IMU)
+
+
+def test_paths_go_to_the_modality_they_fit(tmp_path: Path) -> None:
+    write_imu(tmp_path / "imu" / "a.csv", 3)
+    (tmp_path / "pictures").mkdir()
+    Image.new("L", (8, 8)).save(tmp_path / "pictures" / "a.png")
+    both = [tmp_path / "imu", tmp_path / "pictures"]
+    assert recordings.fitting(both, "imu") == [tmp_path / "imu"]
+    assert recordings.fitting(both, "thermal") == [tmp_path / "pictures"]
+    assert recordings.fitting(both, "audio") == both
