@@ -24,8 +24,10 @@ def numeric(samples: object, what: str) -> Array:
 
 def finite(array: Array, what: str) -> Array:
     """`array` as float32, when every value of it is finite there."""
-    with np.errstate(over="ignore"):
-        values = array.astype(np.float32, copy=False)
+    values = array
+    if array.dtype != np.float32:
+        with np.errstate(over="ignore"):
+            values = array.astype(np.float32)
     good = np.isfinite(values)
     if not good.all():
         bad = int(good.size - np.count_nonzero(good))

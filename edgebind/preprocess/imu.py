@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,11 +60,31 @@ class ImuPreprocessor:
             raise RecordingError("IMU window has another shape", wanted="(6, length)", got=window.shape)
         # A slice of (length, 6) chunks arrives transposed; a backend binds rows that lie one after another.
         values = np.ascontiguousarray(checks.finite(window, "IMU window"))
-        offset, scale, compand = (np.asarray(six, np.float32)[:, None] for six in (self.offset, self.scale, self.compand))
-        scaled = (values - offset) / scale
-        if any(self.compand):
-            scaled = np.where(compand > 0, compand * np.arcsinh(scaled), scaled)
-        return scaled if self.clip is None else np.clip(scaled, -self.clip, self.clip)
+        scaled = (values - self._offset) * self._gain
+        for rows, strength in self._companded:
+            scaled[rows] = strength * np.arcsinh(scaled[rows])
+        return scaled if self.clip is None else scaled.clip(-self.clip, self.clip, out=scaled)
+
+    # What follows is worked out once: a window comes twice a second on a robot, and ten thousand times in a benchmark.
+
+    @cached_property
+    def _offset(self) -> NDArray[np.float32]:
+        return np.asarray(self.offset, np.float32)[:, None]
+
+    @cached_property
+    def _gain(self) -> NDArray[np.float32]:
+        return (1 / np.asarray(self.scale))[:, None].astype(np.float32)
+
+    @cached_property
+    def _companded(self) -> list[tuple[slice, np.float32]]:
+        """Runs of neighbouring channels of one strength, above 0."""
+        runs, start = [], 0
+        for strength, channels in itertools.groupby(self.compand):
+            stop = start + len(list(channels))
+            if strength > 0:
+                runs.append((slice(start, stop), np.float32(strength)))
+            start = stop
+        return runs
 
     def to_dict(self) -> dict[str, object]:
         """The `preprocess` dictionary of a manifest."""

@@ -21,7 +21,20 @@ from edgebind.preprocess.thermal import ThermalPreprocessor
 from edgebind.signals import Floats
 from edgebind.train.recipe import Data, Recipe, from_table
 from edgebind.train.task import HeldOut, class_index, require_every_class, shares
-from edgebind.train.thermal_augment import Augment, Camera, Rect, cut, expanded, jittered, rotate
+from edgebind.train.thermal_augment import (
+    Augment,
+    Camera,
+    Rect,
+    area_of,
+    cut,
+    expanded,
+    jittered,
+    overlap,
+    random_rect,
+    rotate,
+    size_of,
+    tiles,
+)
 from edgebind.train.thermal_drawn import DRAWERS, Drawing
 
 Cut = tuple[Image.Image, Rect]
@@ -78,12 +91,12 @@ class Picture:
 
     def shows(self, rect: Rect) -> tuple[bool, bool]:
         """Whether people, and whether vehicles, lie at least half inside `rect`."""
-        inside = {thing.label for thing in self.things if _overlap(thing.rect, rect) >= 0.5 * _area(thing.rect)}
+        inside = {thing.label for thing in self.things if overlap(thing.rect, rect) >= 0.5 * area_of(thing.rect)}
         return "person" in inside, bool(inside - {"person"})
 
     def is_free(self, rect: Rect) -> bool:
         """Whether no box touches `rect`."""
-        return not any(_overlap(box, rect) > 0 for box in (*(thing.rect for thing in self.things), *self.ignored))
+        return not any(overlap(box, rect) > 0 for box in (*(thing.rect for thing in self.things), *self.ignored))
 
 
 class ThermalTask:
@@ -150,7 +163,7 @@ class _Pool:
         self.pictures, self.how, self.rng = pictures, task.augment, task.rng
         self._groups = {label: self._by_date(label) for label in task.classes if label not in (GROUND, *SCENES)}
         self._scenes = {label: self._showing(*SCENES[label]) for label in task.classes if label in SCENES}
-        self._sizes = [_size(thing.rect) for picture in pictures for thing in picture.things]
+        self._sizes = [size_of(thing.rect) for picture in pictures for thing in picture.things]
         choices = {GROUND: self._sizes, **self._groups, **self._scenes}
         require_every_class(np.array([len(choices[label]) for label in task.classes]), task.recipe)
         self._drawn = {label: self._drawings(label) for label in self.how.drawn if label in task.classes}
@@ -230,7 +243,7 @@ class _Pool:
             picture = self.pictures[int(self.rng.integers(len(self.pictures)))]
             if picture.image.width < width or picture.image.height < height:
                 continue
-            rect = _random_rect(width, height, picture.image.size, self.rng)
+            rect = random_rect(width, height, picture.image.size, self.rng)
             if picture.is_free(rect):
                 return picture.image, rect
         raise RecordingError(f"no picture has {width:.0f} x {height:.0f} pixels of empty ground")
@@ -249,7 +262,7 @@ class _Pool:
         whole = self.rng.random() < self.how.whole
         part = 1.0 if whole else self.rng.uniform(*self.how.part)
         height = min(1.0, part * math.exp(self.rng.normal(0, 0.08)))  # cameras differ in the ratio of their sides
-        return _random_rect(limit[0] * part, limit[1] * height, limit, self.rng)
+        return random_rect(limit[0] * part, limit[1] * height, limit, self.rng)
 
 
 def _preprocessor(recipe: Recipe) -> tuple[ThermalPreprocessor, int]:
@@ -265,34 +278,8 @@ def _preprocessor(recipe: Recipe) -> tuple[ThermalPreprocessor, int]:
     return built, built.size
 
 
-def tiles(limit: tuple[int, int], parts: int) -> list[Rect]:
-    """A picture's `parts` times `parts` equal rectangles."""
-    width, height = limit[0] / parts, limit[1] / parts
-    return [(x * width, y * height, (x + 1) * width, (y + 1) * height) for y in range(parts) for x in range(parts)]
-
-
-def _random_rect(width: float, height: float, limit: tuple[int, int], rng: np.random.Generator) -> Rect:
-    left, top = rng.uniform(0, limit[0] - width), rng.uniform(0, limit[1] - height)
-    return left, top, left + width, top + height
-
-
 def _frame(picture: Picture) -> Rect:
     return (0, 0, *picture.image.size)
-
-
-def _size(rect: Rect) -> tuple[float, float]:
-    return rect[2] - rect[0], rect[3] - rect[1]
-
-
-def _area(rect: Rect) -> float:
-    width, height = _size(rect)
-    return width * height
-
-
-def _overlap(one: Rect, other: Rect) -> float:
-    width = min(one[2], other[2]) - max(one[0], other[0])
-    height = min(one[3], other[3]) - max(one[1], other[1])
-    return max(0.0, width) * max(0.0, height)
 
 
 def read(data: Data) -> list[Picture]:

@@ -180,6 +180,32 @@ def jittered(rect: Rect, amount: float, rng: np.random.Generator) -> Rect:
     return x - width / 2, y - height / 2, x + width / 2, y + height / 2
 
 
+def tiles(limit: tuple[int, int], parts: int) -> list[Rect]:
+    """A picture's `parts` times `parts` equal rectangles."""
+    width, height = limit[0] / parts, limit[1] / parts
+    return [(x * width, y * height, (x + 1) * width, (y + 1) * height) for y in range(parts) for x in range(parts)]
+
+
+def random_rect(width: float, height: float, limit: tuple[int, int], rng: np.random.Generator) -> Rect:
+    left, top = rng.uniform(0, limit[0] - width), rng.uniform(0, limit[1] - height)
+    return left, top, left + width, top + height
+
+
+def size_of(rect: Rect) -> tuple[float, float]:
+    return rect[2] - rect[0], rect[3] - rect[1]
+
+
+def area_of(rect: Rect) -> float:
+    width, height = size_of(rect)
+    return width * height
+
+
+def overlap(one: Rect, other: Rect) -> float:
+    width = min(one[2], other[2]) - max(one[0], other[0])
+    height = min(one[3], other[3]) - max(one[1], other[1])
+    return max(0.0, width) * max(0.0, height)
+
+
 def rotate(image: Image.Image, rect: Rect, angle_deg: float, margin: float) -> tuple[Image.Image, Rect]:
     """The surroundings of a box turned about its centre, and the box that then holds the thing.
 
