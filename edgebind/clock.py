@@ -66,8 +66,13 @@ class Timeline:
 NO_GAPS = np.zeros(0, np.int64)
 
 
-def straighten(stamps: Times) -> Timeline:
-    """(n,) stamps in nanoseconds, never falling, n >= 1 -> when the samples were taken."""
+def straighten(stamps: Times, *, final: bool = True) -> Timeline:
+    """(n,) stamps in nanoseconds, never falling, n >= 1 -> when the samples were taken.
+
+    Parameters
+    ----------
+    final: False while more samples may come; a timeline that is `undecided` is then a sketch, and not worked out.
+    """
     stamped = (stamps - stamps[0]).astype(np.float64)
     count = len(stamped)
     mean = float(stamped[-1]) / max(1, count - 1)
@@ -76,7 +81,7 @@ def straighten(stamps: Times) -> Timeline:
         return _as_stamped(stamped, steps)
     if steps.max() <= (1 + EVEN) * mean and steps.min() >= (1 - EVEN) * mean:
         return _even(stamped, steps)
-    return _uneven(stamped, steps)
+    return _uneven(stamped, steps, final)
 
 
 def _even(stamped: Reals, steps: Reals) -> Timeline:
@@ -109,9 +114,11 @@ def _as_stamped(stamped: Reals, steps: Reals) -> Timeline:
     return Timeline(stamped, period, np.flatnonzero(steps > PAUSE * usual) + 1)
 
 
-def _uneven(stamped: Reals, steps: Reals) -> Timeline:
+def _uneven(stamped: Reals, steps: Reals, final: bool) -> Timeline:
     period, line = _lines(stamped, NO_GAPS, 0.0)
     gaps, undecided = _find_gaps(stamped, steps, period)
+    if undecided and not final:
+        return Timeline(line, period, gaps, undecided)
     for _ in range(ROUNDS if len(gaps) else 0):
         # The first slope took the gaps for time between samples; the slope beside them shows the smaller gaps too.
         before = gaps

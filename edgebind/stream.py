@@ -15,7 +15,7 @@ from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from edgebind.errors import OptionError
+from edgebind.errors import OptionError, RecordingError
 from edgebind.labels import LabelBank
 from edgebind.manifest import Manifest
 from edgebind.signals import NANOSECONDS, Chunk, Embedding, Floats, Window
@@ -135,12 +135,16 @@ class Stream:
     def _work(self, arrivals: Iterator[Arrived]) -> None:
         waiting: list[tuple[int, Window]] = []
         arrived = time.monotonic_ns()
-        for arrived, chunk in arrivals:
-            self.counters.chunks += 1
-            waiting += [(arrived, window) for window in self._windower.push(chunk)]
-            self._count()
-            if waiting and (self._live or not self.counters.embedded or len(waiting) >= self._batch):
-                self._hand_on(waiting)
+        try:
+            for arrived, chunk in arrivals:
+                self.counters.chunks += 1
+                waiting += [(arrived, window) for window in self._windower.push(chunk)]
+                self._count()
+                if waiting and (self._live or not self.counters.embedded or len(waiting) >= self._batch):
+                    self._hand_on(waiting)
+        except RecordingError:
+            self._hand_on(waiting)  # these windows were whole before the fault came
+            raise
         waiting += [(arrived, window) for window in self._windower.finish()]
         self._count()
         self._hand_on(waiting)

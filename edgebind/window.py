@@ -205,10 +205,11 @@ class Windower:
                 break
             first = buffer.index(self._start - self._history)
             last = min(needed, buffer.end - 1)
-            timeline = clock.straighten(buffer.times[first : last + 1])
+            last_chance = final and last == buffer.end - 1
+            timeline = clock.straighten(buffer.times[first : last + 1], final=last_chance)
             if self._needs_filter(timeline):
                 continue  # and so it needs the samples that the filter reaches
-            more = self._missing(timeline, int(buffer.times[first]), final and last == buffer.end - 1)
+            more = self._missing(timeline, int(buffer.times[first]), last_chance)
             if more is None:
                 break
             if more:

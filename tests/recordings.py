@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -25,7 +26,8 @@ def spec(rate_hz: float = 100.0, seconds: float = 3.0, hop: float = 0.5) -> Wind
 def still(count: int, seed: int = 0) -> NDArray[np.float64]:
     """(count, 6) of a sensor that lies on a table: gravity and a little noise."""
     noise = np.random.default_rng(seed).normal(0, 0.02, (count, 6))
-    return noise + np.array([0, 0, 9.81, 0, 0, 0])
+    values: NDArray[np.float64] = noise + np.array([0, 0, 9.81, 0, 0, 0])
+    return values
 
 
 def stamps(count: int, rate_hz: float = 100.0, start_ns: int = 0) -> Times:
@@ -45,7 +47,7 @@ def csv(
     if times is None:
         times = [f"{index / rate_hz:.6f}" for index in range(count)]
     rows = [",".join(f"{value:.6f}" for value in row) for row in values]
-    if len(times):
+    if times:
         rows = [f"{time},{row}" for time, row in zip(times, rows, strict=True)]
     return "\n".join(([] if titles is None else [titles]) + rows) + "\n"
 
@@ -55,16 +57,18 @@ def windows(spec: WindowSpec, times: Times, samples: Floats, cuts: Sequence[int]
     windower = Windower(spec)
     found: list[Window] = []
     edges = [0, *sorted(cuts), len(times)]
-    for begin, end in zip(edges[:-1], edges[1:], strict=True):
+    for begin, end in itertools.pairwise(edges):
         found += windower.push(Chunk(times[begin:end], samples[begin:end]))
     return found + windower.finish(), windower
 
 
 def read_spsw(path: Path) -> tuple[Times, Floats]:
-    table = np.loadtxt(gzip.open(path, "rt"), delimiter=",", skiprows=1, usecols=range(7))
+    with gzip.open(path, "rt") as stream:
+        table = np.loadtxt(stream, delimiter=",", skiprows=1, usecols=range(7))
     return table[:, 6].astype(np.int64) * 1_000_000, table[:, :6].astype(np.float32)
 
 
 def read_borealtc(path: Path) -> tuple[Times, Floats]:
-    table = np.loadtxt(gzip.open(path, "rt"), delimiter=",", skiprows=1)
+    with gzip.open(path, "rt") as stream:
+        table = np.loadtxt(stream, delimiter=",", skiprows=1)
     return np.round(table[:, 0] * 1e9).astype(np.int64), table[:, [4, 5, 6, 1, 2, 3]].astype(np.float32)

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from functools import cache
 from io import FileIO
@@ -61,7 +62,8 @@ class JsonLinesFileSink(Closing):
                 written += self._stream.write(line[written:])
         except OSError as error:
             if begun is not None:
-                self._stream.truncate(begun)  # a full disk took half a line
+                with contextlib.suppress(OSError):
+                    self._stream.truncate(begun)  # a full disk took half a line
             raise _storage_error(error, self.path) from error
 
     def close(self) -> None:

@@ -108,10 +108,13 @@ class ArraySource(Closing):
 
 def _arrays(path: Path, names: tuple[str, ...]) -> dict[str, Array]:
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        # Opened here: NumPy leaves a file open that turns out to be no archive.
+        with open(path, "rb") as stream:
+            archive = np.load(stream, allow_pickle=False)
             if isinstance(archive, np.ndarray):
                 raise RecordingError("is one array", where=path, wanted="an NPZ file with named arrays")
-            return {name: archive[name] for name in names if name in archive}
+            with archive:
+                return {name: archive[name] for name in names if name in archive}
     except (ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
         raise RecordingError("is no NPZ file of plain arrays", where=path, wanted="arrays without objects") from error
     except OSError as error:

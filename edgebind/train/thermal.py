@@ -26,6 +26,7 @@ from edgebind.train.thermal_augment import (
     Camera,
     Rect,
     area_of,
+    between,
     cut,
     expanded,
     jittered,
@@ -164,7 +165,7 @@ class _Pool:
         self._groups = {label: self._by_date(label) for label in task.classes if label not in (GROUND, *SCENES)}
         self._scenes = {label: self._showing(*SCENES[label]) for label in task.classes if label in SCENES}
         self._sizes = [size_of(thing.rect) for picture in pictures for thing in picture.things]
-        choices = {GROUND: self._sizes, **self._groups, **self._scenes}
+        choices: dict[str, Sequence[object]] = {GROUND: self._sizes, **self._groups, **self._scenes}
         require_every_class(np.array([len(choices[label]) for label in task.classes]), task.recipe)
         self._drawn = {label: self._drawings(label) for label in self.how.drawn if label in task.classes}
 
@@ -234,7 +235,7 @@ class _Pool:
         return self._free(min(width * stretch, MOST_GROUND), min(height * stretch, MOST_GROUND))
 
     def _free_scene(self) -> Cut:
-        side = self.rng.uniform(*EMPTY_SCENE)
+        side = between(EMPTY_SCENE, self.rng)
         return self._free(side, side * self.rng.uniform(0.7, 1.0))
 
     def _free(self, width: float, height: float) -> Cut:
@@ -260,7 +261,7 @@ class _Pool:
 
     def _view(self, limit: tuple[int, int]) -> Rect:
         whole = self.rng.random() < self.how.whole
-        part = 1.0 if whole else self.rng.uniform(*self.how.part)
+        part = 1.0 if whole else between(self.how.part, self.rng)
         height = min(1.0, part * math.exp(self.rng.normal(0, 0.08)))  # cameras differ in the ratio of their sides
         return random_rect(limit[0] * part, limit[1] * height, limit, self.rng)
 

@@ -6,12 +6,16 @@ import math
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
+from edgebind.errors import OptionError
 from edgebind.signals import Floats
 
 Rect = tuple[float, float, float, float]
 """Left, top, right, bottom in pixels."""
+Levels = NDArray[np.floating]
+"""(side, side) in the camera's own range, about 0 to 1; float32 or float64 from step to step."""
 
 
 @dataclass(frozen=True)
@@ -56,10 +60,25 @@ class Augment:
     dead_pixels: float = 0.1
     cutout: float = 0.2
 
+    def __post_init__(self) -> None:
+        for name in ("tight", "usual", "wide", "part"):
+            ends = getattr(self, name)
+            if len(ends) != 2 or ends[0] > ends[1]:
+                raise OptionError(f"key 'augment.{name}' is no range", wanted="two numbers, low <= high", got=list(ends))
+        for name in ("drawn", "invert"):
+            for label, share in getattr(self, name).items():
+                if not isinstance(share, (int, float)) or not 0 <= share <= 1:
+                    raise OptionError(f"key 'augment.{name}.{label}' is no share", wanted="0 to 1", got=repr(share))
+
     def margin(self, rng: np.random.Generator) -> float:
         """What is left around a box, on each side."""
-        low, high = (self.tight, self.usual, self.usual, self.wide)[int(rng.integers(4))]
-        return float(rng.uniform(low, high))
+        return between((self.tight, self.usual, self.usual, self.wide)[int(rng.integers(4))], rng)
+
+
+def between(ends: tuple[float, ...], rng: np.random.Generator) -> float:
+    """A random number of a range."""
+    low, high = ends
+    return float(rng.uniform(low, high))
 
 
 @dataclass(frozen=True)
@@ -106,7 +125,7 @@ class Camera:
             patch = np.asarray(small.resize(patch.shape[::-1], Image.Resampling.BICUBIC))
         return patch
 
-    def _response(self, level: Floats) -> Floats:
+    def _response(self, level: Levels) -> Levels:
         rng = self.rng
         if rng.random() < 0.6:
             level = level ** math.exp(rng.normal(0, self.how.gamma))
@@ -114,7 +133,7 @@ class Camera:
             level = np.clip(level, rng.uniform(0, 0.15), rng.uniform(0.75, 1.0))
         return level
 
-    def _electronics(self, level: Floats, span: float) -> Floats:
+    def _electronics(self, level: Levels, span: float) -> Floats:
         rng, how = self.rng, self.how
         if rng.random() < how.gradient:
             level = level + _slope(level.shape[0], rng)
@@ -123,7 +142,7 @@ class Camera:
         level = self._damage(np.array(level)) * min(1.0, span * rng.uniform(0.7, 1.6))
         return level.astype(np.float32)
 
-    def _damage(self, level: Floats) -> Floats:
+    def _damage(self, level: Levels) -> Levels:
         rng, side = self.rng, level.shape[0]
         if rng.random() < self.how.dead_pixels:
             level[rng.integers(side, size=3), rng.integers(side, size=3)] = rng.integers(2)
@@ -134,7 +153,7 @@ class Camera:
         return level
 
 
-def _slope(side: int, rng: np.random.Generator) -> Floats:
+def _slope(side: int, rng: np.random.Generator) -> Levels:
     across, down = rng.normal(0, 0.15, 2)
     ramp = np.linspace(-1, 1, side, dtype=np.float32)
     return across * ramp[None, :] + down * ramp[:, None]
@@ -173,7 +192,7 @@ def expanded(rect: Rect, margin: float, square: bool, limit: tuple[int, int]) ->
 
 def jittered(rect: Rect, amount: float, rng: np.random.Generator) -> Rect:
     """A box moved and resized a little, as another annotator would have drawn it."""
-    width, height = rect[2] - rect[0], rect[3] - rect[1]
+    width, height = size_of(rect)
     x = (rect[0] + rect[2]) / 2 + amount * width * rng.normal()
     y = (rect[1] + rect[3]) / 2 + amount * height * rng.normal()
     width, height = width * np.exp(1.6 * amount * rng.normal()), height * np.exp(1.6 * amount * rng.normal())
@@ -187,20 +206,24 @@ def tiles(limit: tuple[int, int], parts: int) -> list[Rect]:
 
 
 def random_rect(width: float, height: float, limit: tuple[int, int], rng: np.random.Generator) -> Rect:
+    """A rectangle of that size somewhere in a picture."""
     left, top = rng.uniform(0, limit[0] - width), rng.uniform(0, limit[1] - height)
     return left, top, left + width, top + height
 
 
 def size_of(rect: Rect) -> tuple[float, float]:
+    """Width and height."""
     return rect[2] - rect[0], rect[3] - rect[1]
 
 
 def area_of(rect: Rect) -> float:
+    """Square pixels."""
     width, height = size_of(rect)
     return width * height
 
 
 def overlap(one: Rect, other: Rect) -> float:
+    """Square pixels that two rectangles share; 0 where they only touch."""
     width = min(one[2], other[2]) - max(one[0], other[0])
     height = min(one[3], other[3]) - max(one[1], other[1])
     return max(0.0, width) * max(0.0, height)
@@ -211,7 +234,7 @@ def rotate(image: Image.Image, rect: Rect, angle_deg: float, margin: float) -> t
 
     An elongated box grows less than its corners would ask, because things seldom fill them.
     """
-    width, height = rect[2] - rect[0], rect[3] - rect[1]
+    width, height = size_of(rect)
     cosine, sine = abs(math.cos(math.radians(angle_deg))), abs(math.sin(math.radians(angle_deg)))
     turned = width * cosine + 0.6 * height * sine, height * cosine + 0.6 * width * sine
     half = math.ceil(max(turned) * (0.5 + margin) * 1.5) + 3
