@@ -63,7 +63,8 @@ def read(path: Path, dim: int | None = None) -> LabelBank:
     """
     remedy = "make it with: edgebind labels PROMPT... --out FILE.npz"
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        # Opened here, because np.load leaves the file open when the archive is damaged.
+        with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as archive:
             bank = LabelBank(tuple(str(p) for p in archive["prompts"]), archive["embeddings"].astype(np.float32))
     except FileNotFoundError:
         raise BundleError("no such label bank", where=path, remedy=remedy) from None

@@ -109,17 +109,18 @@ def _bank(path: Path | None, bundle: Bundle) -> LabelBank | None:
 
 def _source(bundle: Bundle, text: str | None, speed: float, rate: float | None, said: object) -> Source:
     """The source that was asked for; without one the shipped recording, since no sensor can be read yet."""
-    from edgebind import sources
+    from edgebind import sources, starter
     from edgebind.sources.pacing import AT_ONCE, Paced
     from edgebind.sources.units import Units
 
     modality, spec = bundle.manifest.modality, bundle.manifest.window
     recording = text or f"file:{_demo(modality)}"
     if text is None:
+        rate = rate or starter.DEMO_RATE_HZ.get(modality)
         pace = (
             "at full speed" if speed == AT_ONCE else "in real time" if speed == 1 else f"at {speed:g} times its speed"
         )
-        click.echo(f"edgebind: {_no_sensor(modality)}; replaying {recording.partition(':')[2]} {pace}", err=True)
+        click.echo(f"edgebind: {_no_sensor(modality)}; replaying the shipped {Path(recording).name} {pace}", err=True)
     wanted = sources.Wanted(
         modality,
         spec,
@@ -143,16 +144,13 @@ def _no_sensor(modality: str) -> str:
 
 
 def _demo(modality: str) -> Path:
-    """The recording of that sensor that edgebind brings."""
+    """The recording of that sensor that edgebind brings: a table, or a folder of pictures."""
     from edgebind import starter
     from edgebind.errors import OptionError
-    from edgebind.sources.pictures import is_picture
 
-    folder = starter.RECORDINGS / "demo" / modality
-    found = sorted(folder.iterdir()) if folder.is_dir() else sorted(starter.RECORDINGS.glob(f"{modality}-demo.*"))
-    if not found:
+    if modality not in starter.MODALITIES:
         raise OptionError(f"edgebind brings no recording of {modality}", wanted="--source file:PATH")
-    return folder if is_picture(found[0]) else found[0]
+    return starter.recordings("demo", modality)[0]
 
 
 def _stream(

@@ -14,6 +14,9 @@ SPACE = "starter"
 MODALITIES = ("imu", "thermal")
 PRECISIONS = ("fp32", "int8")
 
+DEMO_RATE_HZ = {"thermal": 2.0}
+"""Frames a second of demos that are pictures without times: slow enough to look at each."""
+
 HERE = Path(__file__).resolve().parent
 RECORDINGS = HERE / "recordings"
 

@@ -64,7 +64,9 @@ class Augment:
         for name in ("tight", "usual", "wide", "part"):
             ends = getattr(self, name)
             if len(ends) != 2 or ends[0] > ends[1]:
-                raise OptionError(f"key 'augment.{name}' is no range", wanted="two numbers, low <= high", got=list(ends))
+                raise OptionError(
+                    f"key 'augment.{name}' is no range", wanted="two numbers, low <= high", got=list(ends)
+                )
         for name in ("drawn", "invert"):
             for label, share in getattr(self, name).items():
                 if not isinstance(share, (int, float)) or not 0 <= share <= 1:
