@@ -58,21 +58,27 @@ def measure(folder: Path, recording: Path, *, seconds: float, threads: int | Non
         windows = _windows(opened, chunks)
         if not windows:
             raise OptionError("the recording is shorter than a window", where=recording)
-        rows = []
-        for batch in (1, BATCH):
-            calls = {
-                f"bare call, batch {batch}": lambda batch=batch: _bare(opened, inputs, batch),
-                f"samples to labels, batch {batch}": lambda batch=batch: _stream(opened, chunks, _Discarding(), batch),
-                f"samples to JSON line, batch {batch}": lambda batch=batch: _stream(opened, chunks, _Writing(), batch),
-            }
-            inputs = opened.prepare(windows)
-            rows += latency.race(calls, seconds=seconds / 2, warmup=2)
+        rows = [row for batch in (1, BATCH) for row in _race(opened, chunks, windows, batch, seconds / 2)]
     return {
         "machine": machine.describe(),
         "bundle": str(folder),
         "windows": len(windows),
         "results": [{"name": row.name, "ms_a_window": row.p50_ms / len(windows), "ratio": row.ratio} for row in rows],
     }
+
+
+def _race(
+    opened: Bundle, chunks: Sequence[Chunk], windows: Sequence[Window], batch: int, seconds: float
+) -> list[latency.Latency]:
+    inputs = opened.prepare(windows)
+    parts = [windows[at : at + batch] for at in range(0, len(windows), batch)]
+    calls = {
+        f"bare call, batch {batch}": lambda: _bare(opened, inputs, batch),
+        f"windows to vectors, batch {batch}": lambda: [opened.embed(part) for part in parts],
+        f"samples to labels, batch {batch}": lambda: _stream(opened, chunks, _Discarding(), batch),
+        f"samples to JSON line, batch {batch}": lambda: _stream(opened, chunks, _Writing(), batch),
+    }
+    return latency.race(calls, seconds=seconds, warmup=2)
 
 
 def _chunks(opened: Bundle, recording: Path) -> list[Chunk]:

@@ -67,6 +67,8 @@ class Bundle:
         samples = [window.samples if isinstance(window, Window) else window for window in windows]
         if not samples:
             raise OptionError("nothing to embed", wanted="at least one window", got=0)
+        if len(samples) == 1:  # the live case, where stacking would cost as much as preprocessing
+            return self._preprocess(np.asarray(samples[0]))[None]
         return np.stack([self._preprocess(np.asarray(item)) for item in samples])
 
     def embed(self, windows: Sequence[Window] | Sequence[Floats] | Floats) -> Floats:
@@ -86,8 +88,8 @@ class Bundle:
         RecordingError: a window of the wrong shape, or with values that are no numbers.
         BackendError: the encoder cannot be run here.
         """
-        feed = {self.backend.input_name: self.prepare(windows)}
-        return self.backend.infer(feed)[self.backend.output_name]
+        backend = self.backend
+        return backend.infer({backend.input_name: self.prepare(windows)})[backend.output_name]
 
     def close(self) -> None:
         """Give the encoder back; calling it twice is harmless."""

@@ -80,7 +80,9 @@ class OnnxRuntimeBackend:
             raise BackendError("no such input", where=self.graph, wanted=self.input_name, got=sorted(feed))
         value = np.ascontiguousarray(feed[self.input_name], dtype=self._dtype)
         if not self._fits(value.shape):
-            raise BackendError("input of the wrong shape", where=self.graph, wanted=("batch", *self._shape), got=value.shape)
+            raise BackendError(
+                "input of the wrong shape", where=self.graph, wanted=("batch", *self._shape), got=value.shape
+            )
         (output,) = self._session.run([self.output_name], {self.input_name: value})
         if not np.isfinite(output).all():
             raise BackendError("the encoder returned values that are no numbers", where=self.graph)

@@ -17,26 +17,52 @@ COLUMNS = ("load_ms", "first_ms", "p50_ms", "p90_ms", "p99_ms", "windows_per_sec
 @click.option("--batch", type=click.IntRange(1, 4096), default=1, show_default=True, help="Windows in a call.")
 @click.option("--threads", type=click.IntRange(1, 256), help="Upper bound of CPU threads.")
 @click.option("--backend", default="auto", show_default=True, help="Where to run the encoders.")
+@click.option(
+    "--recording",
+    type=click.Path(path_type=Path),
+    help="Replay this through each bundle, and tell what the road from samples to labels costs beside the bare call.",
+)
 @click.option("--json", "out", type=click.Path(path_type=Path, dir_okay=False), help="Also write the numbers here.")
 def command(
-    folders: tuple[Path, ...], seconds: float, batch: int, threads: int | None, backend: str, out: Path | None
+    folders: tuple[Path, ...],
+    seconds: float,
+    batch: int,
+    threads: int | None,
+    backend: str,
+    recording: Path | None,
+    out: Path | None,
 ) -> None:
     """Time the encoders of some bundles against each other, call by call in turn.
 
     Without BUNDLE: the starter's. Ratios are against the first bundle, taken round by round, so that they hold on a
     machine whose speed drifts.
+
+    \b
+    edgebind bench bundles/imu-int8 --recording walk.csv.gz
     """
     from edgebind import starter
-    from edgebind.benchmarks import bundles
+    from edgebind.benchmarks import bundles, end_to_end
 
     chosen = folders or tuple(starter.folder(m, p) for m in starter.MODALITIES for p in starter.PRECISIONS)
     report = bundles.measure(chosen, seconds=seconds, batch=batch, threads=threads, backend=backend)
     click.echo(_table(report))
+    if recording is not None:
+        report["end_to_end"] = [
+            end_to_end.measure(folder, recording, seconds=seconds, threads=threads) for folder in chosen
+        ]
+        click.echo("\n".join(line for measured in report["end_to_end"] for line in _road(measured)))
     if out is not None:
         from edgebind import atomic
 
         with atomic.file(out) as scratch:
             scratch.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+
+
+def _road(measured: dict[str, Any]) -> list[str]:
+    lines = [f"\n{Path(measured['bundle']).name}, {measured['windows']} windows"]
+    return lines + [
+        f"  {row['name']:34} {row['ms_a_window']:8.3f} ms a window {row['ratio']:6.2f}x" for row in measured["results"]
+    ]
 
 
 def _table(report: dict[str, Any]) -> str:
