@@ -9,7 +9,6 @@ Each forward returns unit rows, so that what is trained is what is exported.
 
 from __future__ import annotations
 
-import functools
 import itertools
 from collections.abc import Callable, Sequence
 
@@ -109,7 +108,6 @@ class ThermalStudent(nn.Module):
 
 _ARCHITECTURES: dict[str, Callable[..., nn.Module]] = {
     "imu-s": ImuStudent,
-    "imu-m": functools.partial(ImuStudent, channels=(96, 192, 256, 320)),
     "thermal-s": ThermalStudent,
 }
 
