@@ -1,20 +1,17 @@
 """Three top-level folders install as parts of the package; every other datum stands in pyproject.toml."""
 
-from setuptools import find_packages, setup
+from setuptools import find_namespace_packages, setup
 
 LAYERS = ("export", "calibration", "benchmarks")
 
 
 def packages() -> dict[str, str]:
-    """Package name -> folder, for every folder that holds code."""
-    found = {name: name.replace(".", "/") for name in find_packages(include=["edgebind", "edgebind.*"])}
+    """Package name -> folder. To setuptools a folder of recordings is a package too, one without code."""
+    found = {name: name.replace(".", "/") for name in find_namespace_packages(include=["edgebind", "edgebind.*"])}
     for layer in LAYERS:
         # The links edgebind/<layer> are for editors and type checkers; the wheel takes the folders themselves.
         found = {name: folder for name, folder in found.items() if not f"{name}.".startswith(f"edgebind.{layer}.")}
-        inner = find_packages(where=layer)
-        found |= {f"edgebind.{layer}": layer} | {
-            f"edgebind.{layer}.{name}": f"{layer}/{name.replace('.', '/')}" for name in inner
-        }
+        found[f"edgebind.{layer}"] = layer
     return found
 
 
