@@ -27,11 +27,11 @@ def directory(target: Path) -> Iterator[Path]:
     ------
     StorageError: when the disk is full or cannot be written.
     """
-    with _storage_errors(target):
-        target.parent.mkdir(parents=True, exist_ok=True)
+    with storage_errors(target):
+        make_folder(target.parent)
         scratch = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
     try:
-        with _storage_errors(target):
+        with storage_errors(target):
             yield scratch
             _flush_tree(scratch)
             scratch.chmod(0o755)  # mkdtemp makes it private, a bundle is for everybody
@@ -48,13 +48,13 @@ def file(target: Path) -> Iterator[Path]:
     ------
     StorageError: when the disk is full or cannot be written.
     """
-    with _storage_errors(target):
-        target.parent.mkdir(parents=True, exist_ok=True)
+    with storage_errors(target):
+        make_folder(target.parent)
         handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=target.suffix, dir=target.parent)
         os.close(handle)
     scratch = Path(name)
     try:
-        with _storage_errors(target):
+        with storage_errors(target):
             yield scratch
             _flush(scratch)
             scratch.chmod(0o644)
@@ -89,8 +89,26 @@ def _flush(path: Path) -> None:
         os.fsync(stream.fileno())
 
 
+def make_folder(folder: Path) -> None:
+    """`folder` and what is missing above it.
+
+    Raises
+    ------
+    StorageError: it cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageError(
+            f"the folder cannot be made: {error.strerror}",
+            where=folder,
+            remedy="choose another place; nothing was written",
+        ) from error
+
+
 @contextlib.contextmanager
-def _storage_errors(target: Path) -> Iterator[None]:
+def storage_errors(target: Path) -> Iterator[None]:
+    """Trouble with the disk while the block writes `target` comes out as a StorageError, one clear line."""
     try:
         yield
     except OSError as error:

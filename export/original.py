@@ -172,7 +172,12 @@ def _from_imagebind(
 ) -> Iterator[Original]:
     from edgebind.models import checkpoint
 
-    for name in wanted or checkpoint.available(path):
+    names = wanted or checkpoint.available(path)
+    if not names:
+        raise CheckpointError(
+            "holds no whole tower", where=path, wanted="the keys of at least one tower of ImageBind", remedy="get it again"
+        )
+    for name in names:
         folder = _folder(scratch, name)
         yield _from_tower(path, name, folder, lambda stage, name=name: progress(name, stage))  # type: ignore[misc]
         shutil.rmtree(folder)  # a tower can be gigabytes, and six of them would stand side by side

@@ -23,9 +23,9 @@ def workspace(out: Path) -> Iterator[Path]:
     StorageError: `out` cannot be made or written, or the disk is full.
     """
     made = _missing_folders(out)
-    with atomic._storage_errors(out):
+    with atomic.storage_errors(out):
         try:
-            out.mkdir(parents=True, exist_ok=True)
+            atomic.make_folder(out)
             scratch = Path(tempfile.mkdtemp(prefix=".export.", dir=out))
             try:
                 yield scratch

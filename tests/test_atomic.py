@@ -74,5 +74,8 @@ def test_a_full_device_is_one_clear_line(tmp_path: Path) -> None:
 
 def test_a_file_where_a_folder_should_be(tmp_path: Path) -> None:
     (tmp_path / "taken").write_text("")
-    with pytest.raises((StorageError, FileExistsError)), atomic.file(tmp_path / "taken" / "out") as scratch:
+    with (
+        pytest.raises(StorageError, match="the folder cannot be made"),
+        atomic.file(tmp_path / "taken" / "out") as scratch,
+    ):
         scratch.write_text("never")

@@ -318,14 +318,14 @@ def _state_dict(content: object, file: Path) -> Mapping[Any, Any]:
 
 
 def _unsafe(file: Path, error: Exception) -> CheckpointError:
-    asked = re.search(r"GLOBAL ([\w.]+)", str(error))
-    if asked is None:
+    if "Weights only load failed" not in str(error):
         return _damaged(file, error)
+    asked = re.search(r"GLOBAL ([\w.]+)", str(error))
     return CheckpointError(
-        "this pickle asks to run code and was refused, nothing of it was run",
+        "this pickle holds more than tensors, may want to run code and was refused; nothing of it was run",
         where=file,
         wanted="tensors only",
-        got=asked[1],
+        got=asked[1] if asked else "an ordinary pickle",
         remedy="get the file from its publisher, or have its author save the state dict alone, best as .safetensors",
     )
 
