@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import platform
-from pathlib import Path
 from typing import Any
 
 from edgebind import __version__, cpu
@@ -16,7 +15,7 @@ def describe() -> dict[str, Any]:
     """Processor, operating system, driver and the versions of what took part."""
     _, driver = cuda_driver()
     return {
-        "cpu": _cpu_name(),
+        "cpu": cpu.name(),
         "cpus": os.cpu_count(),
         "vnni": cpu.has_vnni(),
         "platform": platform.platform(),
@@ -34,12 +33,3 @@ def _versions(*packages: str) -> dict[str, str]:
         except importlib.metadata.PackageNotFoundError:
             continue
     return found
-
-
-def _cpu_name() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        lines = []
-    names = (line.partition(":")[2].strip() for line in lines if line.startswith(("model name", "Model")))
-    return next(names, platform.processor() or platform.machine())

@@ -40,12 +40,12 @@ def embed(graph: Path, batches: Sequence[Batch], *, optimise: bool) -> NDArray[n
 class Tap:
     """An encoder that also returns some of its inner tensors.
 
-    The graph is written once more beside the original, without its weights when those lie in a file of their own.
+    A graph whose weights lie in a file of their own is written once more beside it, without them; others need no file.
     """
 
     def __init__(self, graph: Path, tensors: Sequence[str]) -> None:
         with _with_outputs(graph, tensors) as tapped:
-            self._session = _session(tapped)
+            self._session = _session(tapped, graph)
         self._tensors = list(tensors)
         self._input = self._session.get_inputs()[0]
 
@@ -78,20 +78,25 @@ class Tap:
 
 
 @contextlib.contextmanager
-def _with_outputs(graph: Path, tensors: Sequence[str]) -> Iterator[Path]:
+def _with_outputs(graph: Path, tensors: Sequence[str]) -> Iterator[str | bytes]:
     import onnx
+
+    from edgebind import onnx_external
 
     model = onnx.load(graph, load_external_data=False)
     known = {output.name for output in model.graph.output} | {item.name for item in model.graph.input}
     model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in tensors if name not in known)
+    if not onnx_external.locations(graph):
+        yield model.SerializeToString()
+        return
     # Beside the original, because the places of external weights are relative to the graph's folder.
     with tempfile.NamedTemporaryFile(prefix=".tap.", suffix=".onnx", dir=graph.parent) as stream:
         stream.write(model.SerializeToString())
         stream.flush()
-        yield Path(stream.name)
+        yield stream.name
 
 
-def _session(graph: Path) -> Any:
+def _session(source: str | bytes, graph: Path) -> Any:
     try:
         import onnxruntime
     except ImportError as error:
@@ -100,6 +105,6 @@ def _session(graph: Path) -> Any:
     options.intra_op_num_threads = cpu.default_threads()
     options.log_severity_level = 3
     try:
-        return onnxruntime.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
+        return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's exceptions share no base class
         raise BackendError(f"onnxruntime cannot load it: {str(error).splitlines()[0][:300]}", where=graph) from error

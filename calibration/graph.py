@@ -90,12 +90,12 @@ class Graph:
         """The array of an initialiser, read from its file if it lies in one."""
         tensor = self.weights[name]
         if not self.is_external(name):
-            return self._onnx.numpy_helper.to_array(tensor)  # type: ignore[no-any-return]
+            return self._onnx.numpy_helper.to_array(tensor)
         copy = type(tensor)()
         copy.CopyFrom(tensor)
         self._onnx.external_data_helper.load_external_data_for_tensor(copy, str(self.folder))
         copy.ClearField("data_location")
-        return self._onnx.numpy_helper.to_array(copy)  # type: ignore[no-any-return]
+        return self._onnx.numpy_helper.to_array(copy)
 
     def is_external(self, name: str) -> bool:
         return bool(self._onnx.external_data_helper.uses_external_data(self.weights[name]))

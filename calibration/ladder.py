@@ -48,10 +48,10 @@ class Subject:
         quantised = sum(self.macs[layer.name] for layer in self.layers if layer.name not in keep)
         return quantised / max(1, sum(self.macs.values()))
 
-    def affordable(self, batches: Sequence[Batch], gigamacs: float, most: int) -> list[Batch]:
-        """As many windows, evenly spread, as `gigamacs` allow for; at least eight."""
+    def affordable(self, batches: Sequence[Batch], gigamacs: float, most: int, least: int = 8) -> list[Batch]:
+        """As many windows, evenly spread, as `gigamacs` allow for; about `least` whatever they cost."""
         limit = int(gigamacs * 1e9 / max(1, sum(self.macs.values())))
-        return spread(batches, max(8, min(most, limit)))
+        return spread(batches, max(least, min(most, limit)))
 
 
 @dataclass(frozen=True, slots=True)

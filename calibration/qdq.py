@@ -66,9 +66,9 @@ def activation_grid(span: Range, scheme: Scheme) -> Grid:
     if low == high:
         low, high = -1.0, 1.0  # a tensor of zeros: any grid will do
     if not scheme.unsigned_activations:
-        return Grid(np.float32(max(-low, high) / 127), np.int8(0))  # type: ignore[arg-type]
+        return Grid(np.float32(max(-low, high) / 127), np.int8(0))
     scale = np.float32((high - low) / 255)
-    return Grid(scale, np.uint8(np.clip(np.rint(-low / scale), 0, 255)))  # type: ignore[arg-type]
+    return Grid(scale, np.uint8(np.clip(np.rint(-low / scale), 0, 255)))
 
 
 def quantise_weight(weight: Array, axis: int, scheme: Scheme) -> tuple[Array, Grid]:

@@ -65,12 +65,12 @@ def quantise(
     subject = Subject.of(graph, calibration[0], bank, scratch, progress)
     if not subject.layers:
         raise CalibrationError("no layer that could be quantised", where=graph, remedy="use --precision fp16")
-    calibration = subject.affordable(calibration, 1000, 512)
+    calibration = subject.affordable(calibration, 1000, 512, least=2 * LEAST_CALIBRATION)
     progress(f"ranges of {len(subject.layers)} layers from {count(calibration)} windows")
     by_method = ranges_.collect(graph, calibration)
     method, scores = ladder.choose(subject, by_method, subject.affordable(calibration, 100, 96))
     chosen = by_method[method]
-    held_out = subject.affordable(held_out, 600, 1024)
+    held_out = subject.affordable(held_out, 600, 1024, least=2 * LEAST_GATE)
     outcome = ladder.climb(subject, chosen, calibration, held_out, bars, aim)
     progress("speed of INT8 against FP32")
     fast = qdq.U8S8 if cpu.has_vnni() else qdq.U8U8

@@ -8,7 +8,7 @@ A folder of pictures is one recording, so is each file of a signal, of sound or 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +24,6 @@ from edgebind.signals import NANOSECONDS, Window
 
 MOST = 2048
 """Windows that are held in memory, over all recordings."""
-
-SLOWER = 4
-"""So many times slower than the runtime would take it may a recording be sampled."""
 
 _PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 _KINDS: dict[str, tuple[str, ...]] = {
@@ -121,9 +118,7 @@ def _windows(path: Path, description: Manifest) -> Iterator[tuple[int, int, Any]
 
     is_camera = modalities.get(description.modality).is_camera
     windower = make_windower(description.window, is_camera=is_camera, every_frame=True)
-    # Slow recordings are welcome here: what sensors sample at 100 Hz says more about a 400 Hz tower's ranges than nothing.
-    asked = replace(description.window, rate_hz=description.window.rate_hz / SLOWER)
-    for chunk in open_recording(path, description.modality, asked, chunk_seconds=1.0):
+    for chunk in open_recording(path, description.modality, description.window, chunk_seconds=1.0):
         yield from map(_spanned, windower.push(chunk))
     yield from map(_spanned, windower.finish())
 

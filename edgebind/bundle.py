@@ -15,12 +15,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
-from types import TracebackType
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from edgebind import atomic, labels, manifest, onnx_external, preprocess
+from edgebind.closing import Closing
 from edgebind.errors import BundleError, OptionError
 from edgebind.labels import LabelBank
 from edgebind.manifest import Manifest
@@ -33,7 +33,7 @@ ENCODER = "encoder.onnx"
 LABELS = "labels.npz"
 
 
-class Bundle:
+class Bundle(Closing):
     """A verified bundle. Open one with `edgebind.load(folder)`; the encoder is loaded on first use.
 
     Attributes
@@ -96,14 +96,6 @@ class Bundle:
         if self._backend is not None:
             self._backend.close()
             self._backend = None
-
-    def __enter__(self) -> Bundle:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def __repr__(self) -> str:
         of = self.manifest

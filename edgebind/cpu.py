@@ -11,15 +11,26 @@ from pathlib import Path
 @cache
 def flags() -> frozenset[str]:
     """Instruction sets as Linux names them; empty where it does not say."""
+    return frozenset(_said("flags", "Features").split())
+
+
+@cache
+def name() -> str:
+    """The processor as Linux calls it."""
+    return _said("model name", "Model") or platform.processor() or platform.machine()
+
+
+def _said(*keys: str) -> str:
+    """The first value that /proc/cpuinfo gives for one of `keys`; empty where there is none."""
     try:
         text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
     except OSError:
-        return frozenset()
+        return ""
     for line in text.splitlines():
         key, _, value = line.partition(":")
-        if key.strip() in ("flags", "Features"):
-            return frozenset(value.split())
-    return frozenset()
+        if key.strip() in keys:
+            return value.strip()
+    return ""
 
 
 def has_vnni() -> bool:

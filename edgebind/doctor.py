@@ -80,7 +80,8 @@ def _backends() -> Iterator[Finding]:
     present, reason = cuda_driver()
     for module, remedy in (
         ("tensorrt", 'comes with JetPack; elsewhere: pip install "edgebind[tensorrt]"'),
-        ("tensorrt_rtx", 'pip install "edgebind[rtx]"'),
+        # The bindings' wheel names its module so; NVIDIA's meta package adds the plain name.
+        ("tensorrt_rtx_bindings", 'pip install "edgebind[rtx]"'),
     ):
         found = _package("backend", module, remedy)
         if found.ok and not present:

@@ -10,14 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from edgebind.closing import Closing as _Closing
 from edgebind.signals import NANOSECONDS, Chunk, Embedding
-from edgebind.sinks.base import Closing as _ClosingSink
-from edgebind.sources.base import Closing as _ClosingSource
 
 __all__ = ["FakeClock", "ListSink", "ListSource"]
 
 
-class ListSource(_ClosingSource):
+class ListSource(_Closing):
     """A source that hands on the chunks of a list."""
 
     def __init__(self, chunks: Sequence[Chunk], modality: str = "imu", name: str = "list") -> None:
@@ -35,7 +34,7 @@ class ListSource(_ClosingSource):
         self.is_closed = True
 
 
-class ListSink(_ClosingSink):
+class ListSink(_Closing):
     """A sink that keeps what it is given."""
 
     def __init__(self) -> None:

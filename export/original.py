@@ -175,7 +175,10 @@ def _from_imagebind(
     names = wanted or checkpoint.available(path)
     if not names:
         raise CheckpointError(
-            "holds no whole tower", where=path, wanted="the keys of at least one tower of ImageBind", remedy="get it again"
+            "holds no whole tower",
+            where=path,
+            wanted="the keys of at least one tower of ImageBind",
+            remedy="get it again",
         )
     for name in names:
         folder = _folder(scratch, name)

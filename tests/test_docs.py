@@ -14,7 +14,9 @@ PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *ROOT.glob("how-to/*.md"), *
 
 
 def test_the_reference_of_commands_is_what_help_says() -> None:
-    written = subprocess.run([sys.executable, ROOT / "scripts" / "document"], capture_output=True, text=True, check=True)
+    written = subprocess.run(
+        [sys.executable, ROOT / "scripts" / "document"], capture_output=True, text=True, check=True
+    )
     assert (ROOT / "how-to" / "commands.md").read_text(encoding="utf-8") == written.stdout, "run scripts/document"
 
 

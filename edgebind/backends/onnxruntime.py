@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 
 from edgebind import cpu
 from edgebind.backends.base import Feed
+from edgebind.closing import Closing
 from edgebind.errors import BackendError, MissingDependencyError, OptionError
 from edgebind.manifest import Manifest
 
@@ -35,7 +35,7 @@ def graph_name(manifest: Manifest, *, vnni: bool | None = None, arm: bool | None
     return wanted if wanted in manifest.files else "encoder.onnx"
 
 
-class OnnxRuntimeBackend:
+class OnnxRuntimeBackend(Closing):
     """One ONNX graph on the CPU, with a bounded number of threads."""
 
     name = "onnxruntime"
@@ -97,14 +97,6 @@ class OnnxRuntimeBackend:
 
     def close(self) -> None:
         self._session = None
-
-    def __enter__(self) -> OnnxRuntimeBackend:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 def _session(graph: Path, threads: int | None, optimise: bool) -> Any:

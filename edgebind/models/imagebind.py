@@ -79,7 +79,7 @@ class PatchStem(nn.Module):
         self.norm_layer = nn.LayerNorm(token, eps=STEM_EPS)
 
     def forward(self, picture: Tensor) -> Tensor:
-        return self.norm_layer(self.proj(picture).flatten(2).transpose(1, 2))  # type: ignore[no-any-return]
+        return self.norm_layer(self.proj(picture).flatten(2).transpose(1, 2))
 
 
 class StillAsVideo(nn.Module):
@@ -101,7 +101,7 @@ class VideoStem(nn.Module):
         self.proj = nn.Sequential(StillAsVideo(), nn.Conv3d(3, token, patch, patch, bias=False))
 
     def forward(self, picture: Tensor) -> Tensor:
-        return self.proj(picture).flatten(2).transpose(1, 2)  # type: ignore[no-any-return]
+        return self.proj(picture).flatten(2).transpose(1, 2)
 
 
 class ImuStem(nn.Module):
@@ -122,7 +122,7 @@ class ImuStem(nn.Module):
         channels, length = signal.shape[1:]
         grid = signal.reshape(-1, channels, length // self.samples, self.samples)  # (batch, 6, 250, 8)
         patches = grid.transpose(1, 2).reshape(-1, length // self.samples, channels * self.samples)
-        return self.norm_layer(self.proj(patches))  # type: ignore[no-any-return]
+        return self.norm_layer(self.proj(patches))
 
 
 class Positions(nn.Module):
@@ -235,7 +235,7 @@ class Attention(nn.Module):
         # Written out: torch's fused operator becomes a dozen shape computations in ONNX, this becomes four nodes.
         scores = (query / math.sqrt(query.shape[-1])) @ key.transpose(2, 3)  # (batch, heads, tokens, keys)
         mixed = (scores if mask is None else scores + mask).softmax(dim=-1) @ value
-        return self.out_proj(mixed.transpose(1, 2).reshape(-1, *x.shape[1:]))  # type: ignore[no-any-return]
+        return self.out_proj(mixed.transpose(1, 2).reshape(-1, *x.shape[1:]))
 
     def _extended(self, x: Tensor, last: Tensor | None) -> Tensor:
         return x if last is None else torch.cat([x, last.expand(x.shape[0], -1, -1)], dim=1)
@@ -255,7 +255,7 @@ class Mlp(nn.Module):
         self.fc2 = nn.Linear(4 * token, token)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.fc2(functional.gelu(self.fc1(x)))  # type: ignore[no-any-return]
+        return self.fc2(functional.gelu(self.fc1(x)))
 
 
 class DropPath(nn.Module):
@@ -285,7 +285,7 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         x = x + self.drop_path(self.attn(self.norm_1(x), mask))
-        return x + self.drop_path(self.mlp(self.norm_2(x)))  # type: ignore[no-any-return]
+        return x + self.drop_path(self.mlp(self.norm_2(x)))
 
 
 class Trunk(nn.Module):
@@ -326,7 +326,7 @@ class TextHead(nn.Module):
 
     def forward(self, tokens: Tensor, ids: Tensor) -> Tensor:
         end = ids.int().argmax(dim=1).reshape(-1, 1, 1).expand(-1, 1, tokens.shape[2])  # (batch, 1, token)
-        return self.proj(tokens.gather(1, end).squeeze(1))  # type: ignore[no-any-return]
+        return self.proj(tokens.gather(1, end).squeeze(1))
 
 
 class UnitLength(nn.Module):
@@ -386,14 +386,14 @@ class Tower(nn.Module):
         """(batch, *input_shape) -> (batch, 1024), unit rows: what is exported."""
         unit = self.postprocessor[0]
         if self.modality == "audio":  # the mean of several clips' unit vectors is shorter than 1: normalised twice
-            return unit(self._mean_of_clips(x, unit))  # type: ignore[no-any-return]
-        return unit(self._vectors(x))  # type: ignore[no-any-return]
+            return unit(self._mean_of_clips(x, unit))
+        return unit(self._vectors(x))
 
     def scaled(self, x: Tensor) -> Tensor:
         """(batch, *input_shape) -> (batch, 1024): what the reference returns, unit vectors x `logit_scale`."""
         if self.modality == "audio":
             return self._mean_of_clips(x, self.postprocessor)
-        return self.postprocessor(self._vectors(x))  # type: ignore[no-any-return]
+        return self.postprocessor(self._vectors(x))
 
     def _mean_of_clips(self, clips: Tensor, finish: Callable[[Tensor], Tensor]) -> Tensor:
         """(batch, clips, 1, mel, frames) -> (batch, 1024): `finish` each clip's vector, then average."""
@@ -403,8 +403,8 @@ class Tower(nn.Module):
     def _vectors(self, x: Tensor) -> Tensor:
         tokens = self.preprocessor(x)
         if isinstance(self.preprocessor, TextPreprocessor):
-            return self.head(self.trunk(tokens, self.preprocessor.mask), x)  # type: ignore[no-any-return]
-        return self.head(self.trunk(tokens))  # type: ignore[no-any-return]
+            return self.head(self.trunk(tokens, self.preprocessor.mask), x)
+        return self.head(self.trunk(tokens))
 
 
 class ImageBind(nn.Module):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from types import TracebackType
-from typing import Protocol, TypeVar
+from typing import Protocol
 
 from edgebind.signals import Embedding
 
@@ -29,21 +29,3 @@ class Sink(Protocol):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None: ...
-
-
-_Self = TypeVar("_Self", bound="Closing")
-
-
-class Closing:
-    """A `with` block that ends in `close`; for sinks to inherit."""
-
-    def close(self) -> None:
-        """Nothing to let go of."""
-
-    def __enter__(self: _Self) -> _Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()

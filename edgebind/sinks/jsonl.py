@@ -13,9 +13,9 @@ from io import FileIO
 from pathlib import Path
 from typing import TextIO
 
+from edgebind.closing import Closing
 from edgebind.errors import StorageError
 from edgebind.signals import Embedding, Floats
-from edgebind.sinks.base import Closing
 
 
 class JsonLinesSink(Closing):

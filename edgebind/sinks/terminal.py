@@ -5,8 +5,8 @@ from __future__ import annotations
 import shutil
 from typing import TextIO
 
+from edgebind.closing import Closing
 from edgebind.signals import NANOSECONDS, Embedding
-from edgebind.sinks.base import Closing
 
 TOP = 3
 """Prompts that are shown."""

@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgebind import modality as modalities
+from edgebind.closing import Closing
 from edgebind.errors import RecordingError
 from edgebind.manifest import WindowSpec
 from edgebind.signals import NANOSECONDS, Chunk, Times
-from edgebind.sources.base import Closing
 from edgebind.sources.checks import Plausible
 from edgebind.sources.cutting import even_times, pieces, same_rate
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from types import TracebackType
-from typing import Protocol, TypeVar
+from typing import Protocol
 
 from edgebind.signals import Chunk
 
@@ -40,21 +40,3 @@ class Source(Protocol):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None: ...
-
-
-_Self = TypeVar("_Self", bound="Closing")
-
-
-class Closing:
-    """A `with` block that ends in `close`; for sources to inherit."""
-
-    def close(self) -> None:
-        """Nothing to let go of."""
-
-    def __enter__(self: _Self) -> _Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()

@@ -22,7 +22,10 @@ LEAST_GRAVITY = 3.0
 MOST_GRAVITY = 400.0
 """m/s²: nothing stays at 40 g; milli-g and cm/s² read as m/s² look like this."""
 SLOWEST = 0.4
-"""Of the bundle's rate. Below it, what the encoder was trained to see is not in the signal."""
+"""Of the bundle's rate. Below it, what the encoder was trained to see is not in the signal..."""
+QUICK = 40.0
+"""Hz: ...but no more than this is asked for. Bodies and vehicles move below 20 Hz, and a common 100 Hz sensor must do for a
+tower of 400 Hz."""
 FASTEST = 50_000.0
 """Hz: no inertial sensor is faster; the unit of time is wrong."""
 ENOUGH = 4096
@@ -110,8 +113,9 @@ class Plausible:
         self._period = clock.straighten(times[:ENOUGH]).period
         rate = NANOSECONDS / self._period if self._period > 0 else np.inf
         remedy = "if the unit of time is wrong, say --units time=ms (or s, us, ns)"
-        wanted = f"at least {SLOWEST * self.spec.rate_hz:g} Hz for this bundle's {self.spec.rate_hz:g} Hz"
-        if rate < SLOWEST * self.spec.rate_hz:
+        slowest = min(SLOWEST * self.spec.rate_hz, QUICK)
+        wanted = f"at least {slowest:g} Hz for this bundle's {self.spec.rate_hz:g} Hz"
+        if rate < slowest:
             raise RecordingError(
                 "sampled too slowly", where=self.where, wanted=wanted, got=f"{rate:.4g} Hz", remedy=remedy
             )

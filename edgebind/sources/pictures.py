@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
+from edgebind.closing import Closing
 from edgebind.errors import RecordingError
 from edgebind.signals import Chunk
-from edgebind.sources.base import Closing
 from edgebind.sources.cutting import even_times
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".pgm", ".ppm", ".pgm.gz")

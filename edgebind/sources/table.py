@@ -17,11 +17,11 @@ from typing import IO
 import numpy as np
 from numpy.typing import NDArray
 
+from edgebind.closing import Closing
 from edgebind.errors import RecordingError
 from edgebind.manifest import WindowSpec
 from edgebind.signals import NANOSECONDS, Chunk, Times
 from edgebind.sources import columns
-from edgebind.sources.base import Closing
 from edgebind.sources.checks import Plausible
 from edgebind.sources.columns import Layout
 from edgebind.sources.cutting import even_times, pieces, same_rate

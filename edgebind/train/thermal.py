@@ -7,10 +7,10 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
@@ -305,35 +305,55 @@ def _read_hituav(folder: Path) -> list[Picture]:
     annotations = folder / "annotations.json"
     try:
         table = json.loads(annotations.read_text(encoding="utf-8"))
-        names = {entry["id"]: _LABELS.get(entry["name"]) for entry in table["categories"]}
-        boxes: dict[int, list[tuple[str | None, Rect]]] = {entry["id"]: [] for entry in table["images"]}
-        for entry in table["annotations"]:
-            left, top, width, height = entry["bbox"]
-            boxes[entry["image_id"]].append((names[entry["category_id"]], (left, top, left + width, top + height)))
-    except (OSError, ValueError, KeyError) as error:
-        raise RecordingError("no readable HIT-UAV annotations", where=annotations, got=error) from error
-    return [_picture(folder, entry, boxes[entry["id"]]) for entry in sorted(table["images"], key=_file_name)]
+        boxes = _boxes(table)
+        entries = sorted((_Entry.of(entry) for entry in table["images"]), key=lambda entry: entry.file)
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise RecordingError("no readable HIT-UAV annotations", where=annotations, got=repr(error)) from error
+    if not entries:
+        raise RecordingError("the annotations name no image", where=annotations)
+    return [_picture(folder / "images" / entry.file, entry, boxes[entry.id]) for entry in entries]
 
 
 _LABELS = {"Person": "person", "Car": "car", "Bicycle": "bicycle", "OtherVehicle": "truck"}
 
 
-def _file_name(entry: dict[str, str]) -> str:
-    return entry["filename"]
+class _Entry(NamedTuple):
+    """What the annotations say of one image."""
+
+    id: int
+    file: str
+    date: str
+    light: str
+
+    @classmethod
+    def of(cls, entry: dict[str, Any]) -> _Entry:
+        light = "night" if entry["night"] else "day"
+        return cls(entry["id"], str(entry["filename"]), str(entry["date_captured"]), light)
 
 
-def _picture(folder: Path, entry: dict[str, str], boxes: list[tuple[str | None, Rect]]) -> Picture:
+def _boxes(table: dict[str, Any]) -> dict[int, list[tuple[str | None, Rect]]]:
+    """Image -> its boxes, by the names that recipes use; None for what nobody could name."""
+    names = {entry["id"]: _LABELS.get(entry["name"]) for entry in table["categories"]}
+    boxes: dict[int, list[tuple[str | None, Rect]]] = {entry["id"]: [] for entry in table["images"]}
+    for entry in table["annotations"]:
+        left, top, width, height = map(float, entry["bbox"])
+        if not (math.isfinite(left + top) and 0 < width < math.inf and 0 < height < math.inf):
+            raise ValueError(f"box {entry['bbox']} has no area")
+        boxes[entry["image_id"]].append((names[entry["category_id"]], (left, top, left + width, top + height)))
+    return boxes
+
+
+def _picture(path: Path, entry: _Entry, boxes: list[tuple[str | None, Rect]]) -> Picture:
+    pixels = read_image(path)
+    if pixels.dtype != np.uint8:
+        raise RecordingError("a picture is not 8-bit", where=path, wanted="uint8", got=pixels.dtype)
     return Picture(
-        Image.fromarray(_grey(read_image(folder / "images" / entry["filename"]))),
-        date=entry["date_captured"],
-        light="night" if entry["night"] else "day",
+        Image.fromarray(pixels if pixels.ndim == 2 else pixels[..., 0]),
+        date=entry.date,
+        light=entry.light,
         things=tuple(Thing(label, rect) for label, rect in boxes if label is not None),
         ignored=tuple(rect for label, rect in boxes if label is None),
     )
-
-
-def _grey(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    return pixels if pixels.ndim == 2 else pixels[..., 0]
 
 
 READERS = {"hituav": _read_hituav}

@@ -67,6 +67,8 @@ class Augment:
                 raise OptionError(
                     f"key 'augment.{name}' is no range", wanted="two numbers, low <= high", got=list(ends)
                 )
+        if self.drawings < 1:
+            raise OptionError("key 'augment.drawings' is too small", wanted="at least 1", got=self.drawings)
         for name in ("drawn", "invert"):
             for label, share in getattr(self, name).items():
                 if not isinstance(share, (int, float)) or not 0 <= share <= 1:
@@ -164,7 +166,7 @@ def _slope(side: int, rng: np.random.Generator) -> Levels:
 def _filtered(patch: Floats, kernel: ImageFilter.GaussianBlur) -> Floats:
     # Pillow blurs 8-bit pictures only; at 1/255 the steps are far below a camera's noise.
     grey = Image.fromarray(np.clip(patch * 255, 0, 255).round().astype(np.uint8))
-    return np.asarray(grey.filter(kernel), np.float32) / 255
+    return np.asarray(grey.filter(kernel), np.float32) / np.float32(255)
 
 
 # --- cutting ----------------------------------------------------------------------------------------------------------
@@ -173,7 +175,7 @@ def _filtered(patch: Floats, kernel: ImageFilter.GaussianBlur) -> Floats:
 def cut(image: Image.Image, rect: Rect, size: int) -> Floats:
     """A rectangle of an 8-bit picture, squeezed into (size, size) float32 in [0, 1]."""
     patch = image.resize((size, size), Image.Resampling.BICUBIC, box=rect)
-    return np.asarray(patch, np.float32) / 255
+    return np.asarray(patch, np.float32) / np.float32(255)
 
 
 def expanded(rect: Rect, margin: float, square: bool, limit: tuple[int, int]) -> Rect:

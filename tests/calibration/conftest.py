@@ -20,7 +20,7 @@ def make_encoder(path: Path, *, outlier: float = 0.0, seed: int = 0) -> Path:
     random = np.random.default_rng(seed)
     shift = np.zeros(WIDTH, np.float32)
     shift[0] = outlier
-    weights = {
+    weights: dict[str, np.ndarray] = {
         "w1": random.normal(size=(WIDTH, CHANNELS, 5)) / 4,
         "b1": random.normal(size=WIDTH) / 4,
         "w2": random.normal(size=(WIDTH, WIDTH, 3)) / 5,

@@ -38,7 +38,9 @@ def test_the_worst_of_each_number_counts() -> None:
 
 
 def test_a_failing_gate_says_by_how_much() -> None:
-    with pytest.raises(GateError, match=r"wanted cosine mean 0\.99, p1 0\.97, agreement 0\.98, got cosine mean 0\.50000"):
+    with pytest.raises(
+        GateError, match=r"wanted cosine mean 0\.99, p1 0\.97, agreement 0\.98, got cosine mean 0\.50000"
+    ):
         gate.require(gate.Comparison(9, 0.5, 0.4, 0.3, 0.2), gate.INT8, "INT8")
 
 
@@ -88,7 +90,9 @@ def test_the_observer_is_chosen_on_calibration_windows(
 
 def test_too_few_windows_are_refused(encoder: Path, walks: list[Batch], bank: LabelBank, tmp_path: Path) -> None:
     short = [Batch("short", walks[0].inputs[:5])]
-    with pytest.raises(CalibrationError, match=r"short: too few windows to calibrate INT8 on \(wanted at least 16, got 5"):
+    with pytest.raises(
+        CalibrationError, match=r"short: too few windows to calibrate INT8 on \(wanted at least 16, got 5"
+    ):
         quantise(encoder, short, walks, bank=bank, scratch=tmp_path)
     with pytest.raises(CalibrationError, match="too few windows to gate"):
         quantise(encoder, walks, short, bank=bank, scratch=tmp_path)

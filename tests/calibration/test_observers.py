@@ -52,11 +52,11 @@ def test_percentiles_are_numpys_within_a_bin(name: str, percentile: float) -> No
 
 
 @pytest.mark.parametrize("name", SAMPLES)
-def test_percentiles_are_onnxruntimes_within_its_bins(name: str) -> None:
+def test_percentiles_are_onnxruntimes_within_a_few_of_its_bins(name: str) -> None:
     values = SAMPLES[name].astype(np.float32)
     low, high = _onnxruntime("percentile", values)
-    coarse = 2 * np.abs(values).max() / 2048
-    assert Percentile(99.9, observe(values)).range() == pytest.approx((low, high), abs=2 * coarse)
+    coarse = float(2 * np.abs(values).max() / 2048)
+    assert Percentile(99.9, observe(values)).range() == pytest.approx((low, high), abs=4 * coarse)
 
 
 @pytest.mark.parametrize("name", ["normal", "heavy", "uniform"])

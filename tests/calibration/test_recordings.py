@@ -30,7 +30,7 @@ def write_imu(path: Path, seconds: float, seed: int = 0) -> None:
     path.parent.mkdir(exist_ok=True)
     random = np.random.default_rng(seed)
     times = np.arange(0, seconds, 0.01)
-    samples = random.normal(size=(len(times), 6)) + [0, 0, 9.8, 0, 0, 0]
+    samples = random.normal(size=(len(times), 6)) + np.array([0, 0, 9.8, 0, 0, 0])
     header = "time,ax,ay,az,gx,gy,gz"
     np.savetxt(path, np.column_stack([times, samples]), delimiter=",", header=header, comments="", fmt="%.5f")
 
@@ -98,7 +98,11 @@ def test_prompts_are_lines(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "line"),
-    [("absent.csv", "no such recording"), ("photo.png", "no imu recording"), ("empty", "no imu recording in this folder")],
+    [
+        ("absent.csv", "no such recording"),
+        ("photo.png", "no imu recording"),
+        ("empty", "no imu recording in this folder"),
+    ],
 )
 def test_what_is_no_recording_is_refused(tmp_path: Path, name: str, line: str) -> None:
     (tmp_path / "photo.png").write_bytes(b"")

@@ -1,0 +1,47 @@
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from edgebind.cli import main
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["--precision", "int4"], "unknown precision (wanted fp32 or fp16 or int8, got 'int4')"),
+        (["--modality", "smell"], "unknown modality"),
+        (["--modality", "audio"], "the starter space has no such tower"),
+        (["--checkpoint", "absent.pth", "--precision", "fp32"], "absent.pth: no such checkpoint"),
+        (["--checkpoint", "absent.pth", "--precision", "int8"], "noise is never calibration"),
+        (["--precision", "fp32", "--min-cosine", "0.9"], "FP32 is compared with nothing"),
+        (["--min-cosine", "1.5"], "bar cosine_mean out of range"),
+    ],
+)
+def test_bad_input_is_one_line_and_code_2(
+    arguments: list[str],
+    line: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    if "fp32" in arguments and "absent.pth" in arguments:
+        pytest.importorskip("torch")
+    monkeypatch.chdir(tmp_path)
+    assert main(["export", *arguments]) == 2
+    error = capsys.readouterr().err
+    assert line in error
+    assert len(error.strip().splitlines()) == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_help_needs_no_numpy_and_no_onnx(capsys: pytest.CaptureFixture[str]) -> None:
+    import subprocess
+
+    code = (
+        "import sys; from edgebind.cli import main; assert main(['export', '--help']) == 0;"
+        "assert not {'onnx', 'onnxruntime', 'torch', 'numpy'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)

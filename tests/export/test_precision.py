@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import numpy_helper
+
+from edgebind.calibration import engine, gate, qdq, ranges
+from edgebind.calibration.batches import Batch
+from edgebind.export import parity
+from edgebind.export.precision import survives_half, to_fp16
+from edgebind.labels import LabelBank
+
+FLOAT, HALF = onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16
+
+
+@pytest.fixture
+def half(mixed_graph: Path, tmp_path: Path) -> Path:
+    assert to_fp16(mixed_graph, tmp_path / "encoder.onnx") == []
+    return tmp_path / "encoder.onnx"
+
+
+def types(path: Path) -> dict[str, int]:
+    graph = onnx.shape_inference.infer_shapes(onnx.load(path), strict_mode=True, check_type=True).graph
+    found = {item.name: item.type.tensor_type.elem_type for item in (*graph.value_info, *graph.input, *graph.output)}
+    return found | {tensor.name: tensor.data_type for tensor in graph.initializer}
+
+
+def test_ends_and_sensitive_parts_stay_in_float32(half: Path) -> None:
+    of = types(half)
+    assert of["input"] == of["embedding"] == FLOAT
+    for node in onnx.load(half).graph.node:
+        if node.op_type in ("LayerNormalization", "Softmax", "ReduceL2"):
+            assert of[node.output[0]] == FLOAT, node.op_type
+        if node.op_type in ("Conv", "MatMul", "Gemm"):
+            assert of[node.output[0]] == HALF, node.op_type
+
+
+def test_every_node_has_one_precision(half: Path) -> None:
+    of = types(half)
+    for node in onnx.load(half).graph.node:
+        kinds = {of[name] for name in (*node.input, *node.output) if of.get(name) in (FLOAT, HALF)}
+        assert len(kinds) <= 1 or node.op_type in ("Cast", "Shape"), node
+
+
+def test_fp16_is_fp32_to_three_digits(mixed_graph: Path, half: Path) -> None:
+    batches = [Batch("x", parity.example((6, 64), "float32", batch=32))]
+    reference = engine.embed(mixed_graph, batches, optimise=True)
+    for optimise in (False, True):
+        found = gate.compare(reference, engine.embed(half, batches, optimise=optimise), LabelBank.empty(24))
+        assert found.cosine_min > 0.9999
+
+
+def test_a_constant_that_half_cannot_hold_keeps_its_node_in_float(mixed_graph: Path, tmp_path: Path) -> None:
+    model = onnx.load(mixed_graph)
+    product = next(node for node in model.graph.node if node.op_type == "Conv")
+    tensor = next(tensor for tensor in model.graph.initializer if tensor.name == product.input[1])
+    tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor) * np.float32(1e7), tensor.name))
+    onnx.save(model, tmp_path / "large.onnx")
+    assert to_fp16(tmp_path / "large.onnx", tmp_path / "half.onnx") == [product.output[0]]
+
+
+@pytest.mark.parametrize(
+    ("value", "survives"),
+    [
+        ([0, 0], True),
+        ([1e-9, 1], True),
+        ([1e-9, 1e-12], False),
+        ([65504], True),
+        ([65600], False),
+        ([-np.inf, 0], True),
+    ],
+)
+def test_what_survives_half(value: list[float], survives: bool) -> None:
+    assert survives_half(np.array(value, np.float32)) is survives
+
+
+def test_fp16_builds_without_a_gpu(half: Path, compile_rtx: Callable[[Path], int]) -> None:
+    assert compile_rtx(half) > 0
+
+
+def test_int8_builds_without_a_gpu(mixed_graph: Path, compile_rtx: Callable[[Path], int], tmp_path: Path) -> None:
+    batches = [Batch("x", parity.example((6, 64), "float32", batch=32))]
+    qdq.write(mixed_graph, ranges.collect(mixed_graph, batches)["minmax"], qdq.TENSORRT, tmp_path / "encoder.onnx")
+    assert compile_rtx(tmp_path / "encoder.onnx") > 0

@@ -1,0 +1,356 @@
+"""The thermal task on a small folder in HIT-UAV's layout: what is cut out, what is painted, and what no batch may show."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from edgebind import preprocess
+from edgebind.errors import OptionError, RecordingError
+from edgebind.signals import Floats
+from edgebind.train import recipe, thermal, thermal_augment, thermal_drawn
+from edgebind.train.recipe import Recipe
+from edgebind.train.thermal import Picture, Thing
+
+SHIPPED = Path(thermal.__file__).parents[1] / "starter" / "recipes" / "thermal.toml"
+DATES = ("20210101", "20210102", "20210103")
+BOXES = {
+    "Person": [40, 40, 12, 20],
+    "Car": [200, 60, 40, 24],
+    "Bicycle": [60, 160, 24, 12],
+    "OtherVehicle": [180, 180, 60, 24],
+}
+CONTENTS = (("Person",), ("Car", "Bicycle", "OtherVehicle"), tuple(BOXES))
+"""Of the three pictures of each date."""
+CATEGORIES = [*BOXES, "DontCare"]
+
+
+def _annotations() -> dict[str, Any]:
+    images: list[dict[str, Any]] = []
+    boxes: list[dict[str, Any]] = []
+    for at, (date, content) in enumerate((date, content) for date in DATES for content in CONTENTS):
+        images.append({"id": at, "filename": f"{at}.png", "date_captured": date, "night": at % 2})
+        for name in content:
+            boxes.append({"id": len(boxes), "image_id": at, "category_id": CATEGORIES.index(name), "bbox": BOXES[name]})
+    boxes.append(
+        {"id": len(boxes), "image_id": 0, "category_id": CATEGORIES.index("DontCare"), "bbox": [200, 200, 9, 9]}
+    )
+    categories = [{"id": at, "name": name} for at, name in enumerate(CATEGORIES)]
+    return {"images": images, "categories": categories, "annotations": boxes}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "images").mkdir()
+    table = _annotations()
+    for entry in table["images"]:
+        # A ramp of each picture's own slope: no two cuts are equal, and no cut is flat.
+        ramp = np.linspace(20, 100 + 10 * entry["id"], 500 * 420).reshape(420, 500)
+        Image.fromarray(ramp.astype(np.uint8)).save(tmp_path / "images" / entry["filename"])
+    (tmp_path / "annotations.json").write_text(json.dumps(table))
+    return tmp_path
+
+
+@pytest.fixture
+def plan(folder: Path) -> Recipe:
+    """The shipped recipe on the small folder, with few drawings."""
+    shipped = recipe.read(SHIPPED)
+    data = replace(shipped.data[0], path=str(folder), folds=tuple((date,) for date in DATES))
+    return replace(shipped, data=(data,), augment={**shipped.augment, "drawings": 3})
+
+
+def _picture(*things: Thing, ignored: tuple[thermal_augment.Rect, ...] = ()) -> Picture:
+    return Picture(Image.new("L", (100, 80)), "20210101", "day", things, ignored)
+
+
+# --- reading ----------------------------------------------------------------------------------------------------------
+
+
+def test_reads_pictures_boxes_and_what_is_to_be_ignored(plan: Recipe) -> None:
+    pictures = thermal.read(plan.data[0])
+    assert [picture.date for picture in pictures] == [date for date in DATES for _ in CONTENTS]
+    assert [picture.light for picture in pictures[:2]] == ["day", "night"]
+    assert pictures[0].things == (Thing("person", (40, 40, 52, 60)),)
+    assert pictures[0].ignored == ((200, 200, 209, 209),)
+    assert [thing.label for thing in pictures[2].things] == ["person", "car", "bicycle", "truck"]
+    assert pictures[0].image.mode == "L"
+    assert pictures[0].image.size == (500, 420)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"images": []},
+        {"images": None},
+        {"images": [{"id": 0}]},
+        {"categories": [{"name": "Person"}]},
+        {"annotations": [{"image_id": 0, "category_id": 0, "bbox": [1, 2, 3]}]},
+        {"annotations": [{"image_id": 0, "category_id": 0, "bbox": [1, 2, 3, "wide"]}]},
+        {"annotations": [{"image_id": 0, "category_id": 0, "bbox": [1, 2, 0, 4]}]},
+        {"annotations": [{"image_id": 0, "category_id": 0, "bbox": [1, math.nan, 3, 4]}]},
+        {"annotations": [{"image_id": 99, "category_id": 0, "bbox": [1, 2, 3, 4]}]},
+        {"annotations": [{"image_id": 0, "category_id": 7, "bbox": [1, 2, 3, 4]}]},
+        {"annotations": [[]]},
+    ],
+)
+def test_bad_annotations_are_one_clear_line(plan: Recipe, folder: Path, damage: dict[str, Any]) -> None:
+    (folder / "annotations.json").write_text(json.dumps({**_annotations(), **damage}))
+    with pytest.raises(RecordingError, match=r"annotations\.json: ") as caught:
+        thermal.read(plan.data[0])
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{", '{"images": []}'])
+def test_annotations_that_are_none_are_one_clear_line(plan: Recipe, folder: Path, text: str) -> None:
+    (folder / "annotations.json").write_text(text)
+    with pytest.raises(RecordingError, match="no readable HIT-UAV annotations"):
+        thermal.read(plan.data[0])
+
+
+def test_a_folder_without_annotations_is_one_clear_line(plan: Recipe, tmp_path: Path) -> None:
+    with pytest.raises(RecordingError, match="no readable HIT-UAV annotations"):
+        thermal.read(replace(plan.data[0], path=str(tmp_path / "nowhere")))
+
+
+def test_a_missing_picture_is_one_clear_line(plan: Recipe, folder: Path) -> None:
+    (folder / "images" / "4.png").unlink()
+    with pytest.raises(RecordingError, match=r"4\.png"):
+        thermal.read(plan.data[0])
+
+
+def test_a_picture_of_counts_is_one_clear_line(plan: Recipe, folder: Path) -> None:
+    Image.fromarray(np.full((420, 500), 30_000, np.uint16)).save(folder / "images" / "4.png")
+    with pytest.raises(RecordingError, match="a picture is not 8-bit"):
+        thermal.read(plan.data[0])
+
+
+def test_a_reader_or_date_that_does_not_exist_is_one_clear_line(plan: Recipe) -> None:
+    with pytest.raises(OptionError, match="unknown reader"):
+        thermal.read(replace(plan.data[0], reader="coco"))
+    with pytest.raises(OptionError, match="a held-out date is not in the data"):
+        thermal.read(replace(plan.data[0], folds=(("19990101",),)))
+
+
+# --- geometry, worked by hand -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("margin", "square", "wanted"),
+    [
+        (0.0, False, (40, 30, 50, 50)),
+        (0.5, False, (35, 20, 55, 60)),  # half of 10 x 20 on each side
+        (0.0, True, (35, 30, 55, 50)),  # 20 x 20 about (45, 40)
+        (2.0, False, (20, 0, 70, 80)),  # 20 - 50 and 40 + 50 lie beyond the picture's 100 x 80
+    ],
+)
+def test_a_box_is_expanded_and_cut_off_at_the_edge(margin: float, square: bool, wanted: thermal_augment.Rect) -> None:
+    assert thermal_augment.expanded((40, 30, 50, 50), margin, square, (100, 80)) == pytest.approx(wanted)
+
+
+def test_a_box_of_a_pixel_is_cut_as_three() -> None:
+    assert thermal_augment.expanded((10, 10, 11, 11), 0.0, False, (100, 80)) == (9, 9, 12, 12)
+
+
+def test_no_turn_leaves_the_box_where_it_was() -> None:
+    pixels = np.arange(80 * 100, dtype=np.uint32).reshape(80, 100).astype(np.uint8)
+    image, box = thermal_augment.rotate(Image.fromarray(pixels), (40, 30, 50, 50), 0.0, margin=0.0)
+    # The longer side of 20 asks for ceil(20 * 0.5 * 1.5) + 3 = 18 pixels about (45, 40).
+    assert image.size == (36, 36)
+    assert box == pytest.approx((13, 8, 23, 28))
+    np.testing.assert_array_equal(np.asarray(image), pixels[22:58, 27:63])
+
+
+def test_a_quarter_turn_exchanges_the_sides_as_far_as_things_fill_their_corners() -> None:
+    _, box = thermal_augment.rotate(Image.new("L", (100, 80)), (40, 30, 50, 50), 90.0, margin=0.0)
+    assert thermal_augment.size_of(box) == pytest.approx((0.6 * 20, 0.6 * 10))
+
+
+def test_a_turn_at_the_edge_repeats_the_edge() -> None:
+    image, _ = thermal_augment.rotate(Image.new("L", (100, 80), 77), (0, 0, 10, 20), 0.0, margin=1.0)
+    assert np.unique(np.asarray(image)).tolist() == [77]
+
+
+def test_tiles_cover_a_picture() -> None:
+    assert thermal_augment.tiles((100, 80), 1) == [(0, 0, 100, 80)]
+    assert thermal_augment.tiles((100, 80), 2) == [(0, 0, 50, 40), (50, 0, 100, 40), (0, 40, 50, 80), (50, 40, 100, 80)]
+
+
+def test_a_scene_shows_what_lies_half_inside_it() -> None:
+    #   0        10        20        30
+    #   |        person    |                 half of it lies left of 15
+    #   |                  car       |       less than half of it lies left of 24
+    picture = _picture(Thing("person", (10, 0, 20, 10)), Thing("car", (20, 0, 30, 10)))
+    assert picture.shows((0, 0, 14, 80)) == (False, False)
+    assert picture.shows((0, 0, 15, 80)) == (True, False)
+    assert picture.shows((0, 0, 24, 80)) == (True, False)
+    assert picture.shows((0, 0, 25, 80)) == (True, True)
+    assert picture.shows((16, 0, 40, 80)) == (False, True)
+
+
+def test_a_place_is_free_until_a_box_reaches_into_it() -> None:
+    picture = _picture(Thing("person", (10, 10, 20, 20)), ignored=((40, 40, 50, 50),))
+    assert picture.is_free((20, 10, 40, 40)), "edges may touch"
+    assert not picture.is_free((19, 10, 40, 40))
+    assert not picture.is_free((30, 30, 41, 41)), "what nobody could name is no empty ground"
+    assert not picture.is_free((12, 12, 13, 13)), "inside a box"
+
+
+# --- what is drawn ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("label", list(thermal_drawn.DRAWERS))
+def test_what_is_drawn_lies_in_its_box(label: str) -> None:
+    drawer = thermal_drawn.DRAWERS[label]
+    ground = Image.new("L", (drawer.side, drawer.side), 128)
+    inside, outside, drawn = [], [], 0
+    for seed in range(20):
+        drawing = drawer.draw(ground, np.random.default_rng(seed))
+        changed = np.abs(np.asarray(drawing.image, np.float32) - 128)
+        left, top, right, bottom = (min(drawer.side, max(0, round(edge))) for edge in drawing.rect)
+        box = np.zeros(changed.shape, bool)
+        box[top:bottom, left:right] = True
+        assert 20 <= box.sum() < changed.size / 2
+        inside.append(changed[box].mean())
+        outside.append(changed[~box].mean())
+        drawn += changed[box].max() > 15
+    # Neighbours and half of the shadows lie outside, so each box is denser, and not the only place that changed.
+    assert drawn >= 18
+    assert np.mean(inside) > 4 * np.mean(outside)
+
+
+def test_a_lone_vehicle_fills_its_box_and_nothing_else() -> None:
+    canvas, pose = thermal_drawn.Canvas(40), thermal_drawn.Pose(20, 20, math.pi / 2)
+    vehicle = thermal_drawn._Vehicle(length=20, half=5, tone=1.0)
+    vehicle.panel(canvas, pose, (-1, 1), 1, vehicle.tone)
+    ground = Image.new("L", (40, 40), 100)
+    image = canvas.onto(ground, depth=50, blur=0.01, ragged=(1, 1), rng=np.random.default_rng(0))
+    rows, columns = np.nonzero(np.asarray(image) > 110)
+    # It stands upright: 20 long down the picture, 10 wide, and the box has one more pixel on each side.
+    assert vehicle.rect(pose) == pytest.approx((14, 9, 26, 31))
+    assert (rows.min(), rows.max()) == (10, 30)  # Pillow includes the last corner
+    assert (columns.min(), columns.max()) == (15, 25)
+    assert np.asarray(image)[20, 20] == 150
+
+
+def test_what_nobody_can_draw_is_one_clear_line(plan: Recipe) -> None:
+    with pytest.raises(OptionError, match=r"augment\.drawn: cannot be drawn .*'ground'"):
+        thermal.ThermalTask(replace(plan, augment={"drawn": {"ground": 0.5}}), None)
+
+
+@pytest.mark.parametrize(
+    ("augment", "message"),
+    [
+        ({"tight": [0.1]}, r"augment\.tight"),
+        ({"wide": [0.9, 0.1]}, r"augment\.wide"),
+        ({"drawn": {"car": 2}}, r"augment\.drawn\.car"),
+        ({"invert": {"car": "often"}}, r"augment\.invert\.car"),
+        ({"drawings": 0}, r"augment\.drawings"),
+        ({"colour": 1}, r"unknown key 'augment\.colour'"),
+    ],
+)
+def test_a_wrong_augmentation_is_one_clear_line(plan: Recipe, augment: dict[str, Any], message: str) -> None:
+    with pytest.raises(OptionError, match=message):
+        thermal.ThermalTask(replace(plan, augment=augment), None)
+
+
+# --- batches ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_batch_has_every_class_and_is_what_the_tower_reads(plan: Recipe) -> None:
+    inputs, labels = thermal.ThermalTask(plan, None).batch(200)
+    assert inputs.shape == (200, 1, 64, 64)
+    assert inputs.dtype.is_floating_point
+    assert inputs.isfinite().all()
+    assert inputs.abs().max() <= 3
+    counts = np.bincount(labels.numpy(), minlength=9) / 200
+    shares = np.array([prompts.share for prompts in plan.prompts])
+    np.testing.assert_allclose(counts, shares / shares.sum(), atol=0.1)
+
+
+def test_a_batch_depends_on_the_seed_alone(plan: Recipe) -> None:
+    first, again, other = (thermal.ThermalTask(p, None).batch(24) for p in (plan, plan, replace(plan, seed=1)))
+    for one, two in zip(first, again, strict=True):
+        np.testing.assert_array_equal(one.numpy(), two.numpy())
+    assert not np.array_equal(first[0].numpy(), other[0].numpy())
+
+
+def test_no_batch_shows_a_held_out_date(plan: Recipe, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Held-out pictures are black and the others white, and nothing that a camera does follows.
+    for entry in _annotations()["images"]:
+        white = entry["date_captured"] != DATES[1]
+        Image.new("L", (500, 420), 255 if white else 0).save(folder / "images" / entry["filename"])
+    monkeypatch.setattr(thermal_augment.Camera, "see", lambda self, patch, **_: patch)
+    seen: list[float] = []
+    task = thermal.ThermalTask(replace(plan, augment={}), 1)
+
+    def note(patch: Floats) -> Floats:
+        seen.append(float(patch.mean()))
+        return patch[None]
+
+    monkeypatch.setattr(task, "_preprocess", note)
+    for _ in range(4):
+        task.batch(100)
+    assert min(seen) > 0.99
+    seen.clear()
+    held = {held.variant: held for held in task.held_out()}
+    assert max(seen) < 0.01
+    assert held["margin 0.25"].inputs.shape == (8, 1, 64, 64)
+
+
+def test_held_out_items_are_cut_as_a_user_would(plan: Recipe) -> None:
+    task = thermal.ThermalTask(plan, 0)
+    held = {held.variant: held for held in task.held_out()}
+    assert list(held) == [*thermal.STYLES, "whole frame", "quarter frame"]
+    names = [prompts.label for prompts in plan.prompts]
+    boxes = ["person", "car", "bicycle", "truck", "person", "car", "bicycle", "truck"]
+    assert [names[at] for at in held["margin 0"].labels] == boxes
+    frames = ["scene of people", "scene of vehicles", "scene of both"]
+    assert [names[at] for at in held["whole frame"].labels] == frames
+    # All boxes lie in the upper left quarter, so the other three are empty.
+    quarters = [name for frame in frames for name in (frame, *["empty scene"] * 3)]
+    assert [names[at] for at in held["quarter frame"].labels] == quarters
+    # The runtime would preprocess the 8-bit frame itself, and come to the same but for Pillow's rounding.
+    frame = np.asarray(thermal.read(plan.data[0])[0].image)
+    np.testing.assert_allclose(held["whole frame"].inputs[0], preprocess.build(plan.preprocess)(frame), atol=0.06)
+
+
+def test_nothing_is_held_out_of_the_final_tower(plan: Recipe) -> None:
+    assert thermal.ThermalTask(plan, None).held_out() == []
+
+
+def test_a_class_without_data_is_one_clear_line(plan: Recipe) -> None:
+    train = replace(plan.prompts[0], label="train")
+    with pytest.raises(OptionError, match="class 'train' has no training data"):
+        thermal.ThermalTask(replace(plan, prompts=(*plan.prompts, train)), None)
+
+
+def test_another_modality_s_preprocessing_is_one_clear_line(plan: Recipe) -> None:
+    with pytest.raises(OptionError, match=r"preprocess\.kind does not fit the modality"):
+        thermal.ThermalTask(replace(plan, preprocess={"kind": "imu"}), None)
+
+
+def test_pictures_without_room_are_one_clear_line(plan: Recipe, folder: Path) -> None:
+    table = _annotations()
+    everywhere = [{"id": 1000 + at, "image_id": at, "category_id": 4, "bbox": [0, 0, 500, 420]} for at in range(9)]
+    (folder / "annotations.json").write_text(json.dumps({**table, "annotations": table["annotations"] + everywhere}))
+    with pytest.raises(RecordingError, match="no picture has 80 x 80 pixels of empty ground"):
+        thermal.ThermalTask(plan, None)
+
+
+def test_warm_becomes_cold_where_the_recipe_says_so() -> None:
+    quiet = thermal_augment.Augment(quarter_turn=0, upside_down=0, blur=0, low_resolution=0, gamma=0, saturate=0)
+    quiet = replace(quiet, gradient=0, noise=0, dead_pixels=0, cutout=0)
+    patch = np.full((8, 8), 0.2, np.float32)
+    patch[3:5, 3:5] = 0.9
+    camera = thermal_augment.Camera(quiet, np.random.default_rng(0))
+    as_it_is = camera.see(patch, turnable=False, invert=0.0)
+    inverted = camera.see(patch, turnable=False, invert=1.0)
+    assert as_it_is[4, 4] > as_it_is[0, 0]
+    assert inverted[4, 4] < inverted[0, 0]
