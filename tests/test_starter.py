@@ -94,6 +94,7 @@ def test_prompts_lie_where_the_sentence_encoder_puts_them(modality: str) -> None
 
 
 def test_names_what_it_was_taught(shared: Path) -> None:
+    pytest.importorskip("torch")
     # Recordings it has learned from: this finds a broken road, not an untaught tower. The model card has the rest.
     from edgebind.train.imu import label_at, read
     from edgebind.train.recipe import Data

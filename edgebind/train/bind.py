@@ -34,7 +34,7 @@ from edgebind.signals import Floats
 from edgebind.train import accuracy, losses
 from edgebind.train.accuracy import Answer
 from edgebind.train.recipe import Recipe, from_table
-from edgebind.train.task import Task, open_task
+from edgebind.train.task import Task
 
 Encode = Callable[[tuple[str, ...]], Floats]
 Progress = Callable[[str, int, int, float], None]
@@ -187,6 +187,27 @@ def bind(
     _write(out, run, report)
     (out / "state.pt").unlink(missing_ok=True)
     return report
+
+
+def open_task(recipe: Recipe, fold: int | None) -> Task:
+    """Read the recipe's data; `fold` is held out, or nothing when it is None.
+
+    Raises
+    ------
+    OptionError: the modality cannot be bound yet, a reader does not exist, or a class has no data.
+    RecordingError: data that cannot be read.
+    """
+    if recipe.modality == "imu":
+        from edgebind.train.imu import ImuTask
+
+        return ImuTask(recipe, fold)
+    if recipe.modality == "thermal":
+        from edgebind.train.thermal import ThermalTask
+
+        return ThermalTask(recipe, fold)
+    raise OptionError(
+        "no labelled data can be read for this modality yet", wanted="imu or thermal", got=recipe.modality
+    )
 
 
 def _fold(recipe: Recipe, fold: int, texts: Texts, progress: Progress) -> Results:

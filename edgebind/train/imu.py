@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from edgebind import preprocess
-from edgebind.errors import OptionError, RecordingError
+from edgebind.errors import RecordingError
 from edgebind.manifest import WindowSpec
 from edgebind.signals import NANOSECONDS, Chunk, Floats, Window
 from edgebind.train.recipe import Data, Recipe, from_table
-from edgebind.train.task import HeldOut, class_index, require_every_class, shares
+from edgebind.train.task import HeldOut, class_index, read_folder, require_every_class, shares
 from edgebind.window import Windower
 
 CARRIERS = ("phone", "watch", "robot")
@@ -254,22 +254,8 @@ def label_at(item: Labelled, time_ns: int) -> str:
 
 
 def read(data: Data) -> list[Labelled]:
-    """All recordings of one folder in its published layout.
-
-    Raises
-    ------
-    OptionError: there is no reader of that name, or a held-out group that the data does not have.
-    RecordingError: the folder holds no recordings of that layout.
-    """
-    if data.reader not in READERS:
-        raise OptionError("unknown reader", where=data.path, wanted=" or ".join(READERS), got=repr(data.reader))
-    found = READERS[data.reader](Path(data.path))
-    if not found:
-        raise RecordingError(f"no recordings in the layout {data.reader!r}", where=data.path)
-    absent = sorted({name for fold in data.folds for name in fold} - {item.group for item in found})
-    if absent:
-        raise OptionError("a held-out group is not in the data", where=data.path, got=absent[0])
-    return found
+    """All recordings of one folder in its published layout; see `edgebind.train.task.read_folder` for errors."""
+    return read_folder(data, READERS, lambda item: item.group)
 
 
 def _read_spsw(folder: Path) -> list[Labelled]:

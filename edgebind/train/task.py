@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from pathlib import Path
+from typing import Protocol, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from edgebind.errors import OptionError
+from edgebind.errors import OptionError, RecordingError
 from edgebind.signals import Floats
-from edgebind.train.recipe import Recipe
+from edgebind.train.recipe import Data, Recipe
+
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
@@ -42,25 +45,25 @@ class Task(Protocol):
         ...
 
 
-def open_task(recipe: Recipe, fold: int | None) -> Task:
-    """Read the recipe's data; `fold` is held out, or nothing when it is None.
+def read_folder(
+    data: Data, readers: Mapping[str, Callable[[Path], list[Item]]], group_of: Callable[[Item], str]
+) -> list[Item]:
+    """All items of one folder, by the reader that its recipe names.
 
     Raises
     ------
-    OptionError: the modality cannot be bound yet, a reader does not exist, or a class has no data.
-    RecordingError: data that cannot be read.
+    OptionError: there is no reader of that name, or a held-out group that the data does not have.
+    RecordingError: the folder holds nothing of that layout.
     """
-    if recipe.modality == "imu":
-        from edgebind.train.imu import ImuTask
-
-        return ImuTask(recipe, fold)
-    if recipe.modality == "thermal":
-        from edgebind.train.thermal import ThermalTask
-
-        return ThermalTask(recipe, fold)
-    raise OptionError(
-        "no labelled data can be read for this modality yet", wanted="imu or thermal", got=recipe.modality
-    )
+    if data.reader not in readers:
+        raise OptionError("unknown reader", where=data.path, wanted=" or ".join(readers), got=repr(data.reader))
+    found = readers[data.reader](Path(data.path))
+    if not found:
+        raise RecordingError(f"no recordings in the layout {data.reader!r}", where=data.path)
+    absent = sorted({name for fold in data.folds for name in fold} - {group_of(item) for item in found})
+    if absent:
+        raise OptionError("a held-out group is not in the data", where=data.path, got=absent[0])
+    return found
 
 
 def shares(recipe: Recipe) -> NDArray[np.float64]:

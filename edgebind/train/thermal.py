@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -16,27 +12,25 @@ from torch import Tensor
 
 from edgebind import preprocess
 from edgebind.errors import OptionError, RecordingError
-from edgebind.preprocess.images import read_image
 from edgebind.preprocess.thermal import ThermalPreprocessor
 from edgebind.signals import Floats
-from edgebind.train.recipe import Data, Recipe, from_table
+from edgebind.train.recipe import Recipe, from_table
 from edgebind.train.task import HeldOut, class_index, require_every_class, shares
 from edgebind.train.thermal_augment import (
     Augment,
     Camera,
     Rect,
-    area_of,
     between,
     cut,
     expanded,
     jittered,
-    overlap,
     random_rect,
     rotate,
     size_of,
     tiles,
 )
 from edgebind.train.thermal_drawn import DRAWERS, Drawing
+from edgebind.train.thermal_pictures import Picture, read
 
 Cut = tuple[Image.Image, Rect]
 """What is to be cut out of which picture."""
@@ -66,38 +60,6 @@ EMPTY_SCENE = (120.0, 400.0)
 """Pixels: width of an empty scene; hardly a whole frame is empty."""
 TRIES = 500
 """Random places to look at before a picture set is said to have no room; in HIT-UAV few searches need 20."""
-
-
-@dataclass(frozen=True)
-class Thing:
-    """One annotated box."""
-
-    label: str
-    rect: Rect
-
-
-@dataclass(frozen=True)
-class Picture:
-    """One image with its boxes."""
-
-    image: Image.Image
-    """Mode L."""
-    date: str
-    """Group that is held out together."""
-    light: str
-    """Day or night."""
-    things: tuple[Thing, ...]
-    ignored: tuple[Rect, ...]
-    """Boxes whose content nobody could name; neither a thing nor ground."""
-
-    def shows(self, rect: Rect) -> tuple[bool, bool]:
-        """Whether people, and whether vehicles, lie at least half inside `rect`."""
-        inside = {thing.label for thing in self.things if overlap(thing.rect, rect) >= 0.5 * area_of(thing.rect)}
-        return "person" in inside, bool(inside - {"person"})
-
-    def is_free(self, rect: Rect) -> bool:
-        """Whether no box touches `rect`."""
-        return not any(overlap(box, rect) > 0 for box in (*(thing.rect for thing in self.things), *self.ignored))
 
 
 class ThermalTask:
@@ -195,7 +157,7 @@ class _Pool:
 
     def _showing(self, people: bool, vehicles: bool) -> list[Picture]:
         """Pictures that may hold such a scene, whole or in part."""
-        contents = [picture.shows(_frame(picture)) for picture in self.pictures]
+        contents = [picture.shows(picture.frame) for picture in self.pictures]
         return [p for p, (has, have) in zip(self.pictures, contents, strict=True) if has >= people and have >= vehicles]
 
     def _drawings(self, label: str) -> list[Drawing]:
@@ -277,83 +239,3 @@ def _preprocessor(recipe: Recipe) -> tuple[ThermalPreprocessor, int]:
     if not isinstance(built, ThermalPreprocessor):
         raise OptionError("preprocess.kind does not fit the modality", wanted="thermal", got=built.kind)
     return built, built.size
-
-
-def _frame(picture: Picture) -> Rect:
-    return (0, 0, *picture.image.size)
-
-
-def read(data: Data) -> list[Picture]:
-    """All images of one folder in its published layout.
-
-    Raises
-    ------
-    OptionError: there is no reader of that name, or a held-out date that the data does not have.
-    RecordingError: the folder holds no images of that layout.
-    """
-    if data.reader not in READERS:
-        raise OptionError("unknown reader", where=data.path, wanted=" or ".join(READERS), got=repr(data.reader))
-    found = READERS[data.reader](Path(data.path))
-    absent = sorted({name for fold in data.folds for name in fold} - {picture.date for picture in found})
-    if absent:
-        raise OptionError("a held-out date is not in the data", where=data.path, got=absent[0])
-    return found
-
-
-def _read_hituav(folder: Path) -> list[Picture]:
-    """Suo et al. 2023, `normal_json`: images/ and COCO-like annotations.json with boxes as x, y, width, height."""
-    annotations = folder / "annotations.json"
-    try:
-        table = json.loads(annotations.read_text(encoding="utf-8"))
-        boxes = _boxes(table)
-        entries = sorted((_Entry.of(entry) for entry in table["images"]), key=lambda entry: entry.file)
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise RecordingError("no readable HIT-UAV annotations", where=annotations, got=repr(error)) from error
-    if not entries:
-        raise RecordingError("the annotations name no image", where=annotations)
-    return [_picture(folder / "images" / entry.file, entry, boxes[entry.id]) for entry in entries]
-
-
-_LABELS = {"Person": "person", "Car": "car", "Bicycle": "bicycle", "OtherVehicle": "truck"}
-
-
-class _Entry(NamedTuple):
-    """What the annotations say of one image."""
-
-    id: int
-    file: str
-    date: str
-    light: str
-
-    @classmethod
-    def of(cls, entry: dict[str, Any]) -> _Entry:
-        light = "night" if entry["night"] else "day"
-        return cls(entry["id"], str(entry["filename"]), str(entry["date_captured"]), light)
-
-
-def _boxes(table: dict[str, Any]) -> dict[int, list[tuple[str | None, Rect]]]:
-    """Image -> its boxes, by the names that recipes use; None for what nobody could name."""
-    names = {entry["id"]: _LABELS.get(entry["name"]) for entry in table["categories"]}
-    boxes: dict[int, list[tuple[str | None, Rect]]] = {entry["id"]: [] for entry in table["images"]}
-    for entry in table["annotations"]:
-        left, top, width, height = map(float, entry["bbox"])
-        if not (math.isfinite(left + top) and 0 < width < math.inf and 0 < height < math.inf):
-            raise ValueError(f"box {entry['bbox']} has no area")
-        boxes[entry["image_id"]].append((names[entry["category_id"]], (left, top, left + width, top + height)))
-    return boxes
-
-
-def _picture(path: Path, entry: _Entry, boxes: list[tuple[str | None, Rect]]) -> Picture:
-    pixels = read_image(path)
-    if pixels.dtype != np.uint8:
-        raise RecordingError("a picture is not 8-bit", where=path, wanted="uint8", got=pixels.dtype)
-    return Picture(
-        Image.fromarray(pixels if pixels.ndim == 2 else pixels[..., 0]),
-        date=entry.date,
-        light=entry.light,
-        things=tuple(Thing(label, rect) for label, rect in boxes if label is not None),
-        ignored=tuple(rect for label, rect in boxes if label is None),
-    )
-
-
-READERS = {"hituav": _read_hituav}

@@ -15,9 +15,9 @@ from PIL import Image
 from edgebind import preprocess
 from edgebind.errors import OptionError, RecordingError
 from edgebind.signals import Floats
-from edgebind.train import recipe, thermal, thermal_augment, thermal_drawn
+from edgebind.train import recipe, thermal, thermal_augment, thermal_drawn, thermal_pictures
 from edgebind.train.recipe import Recipe
-from edgebind.train.thermal import Picture, Thing
+from edgebind.train.thermal_pictures import Picture, Thing
 
 SHIPPED = Path(thermal.__file__).parents[1] / "starter" / "recipes" / "thermal.toml"
 DATES = ("20210101", "20210102", "20210103")
@@ -74,7 +74,7 @@ def _picture(*things: Thing, ignored: tuple[thermal_augment.Rect, ...] = ()) -> 
 
 
 def test_reads_pictures_boxes_and_what_is_to_be_ignored(plan: Recipe) -> None:
-    pictures = thermal.read(plan.data[0])
+    pictures = thermal_pictures.read(plan.data[0])
     assert [picture.date for picture in pictures] == [date for date in DATES for _ in CONTENTS]
     assert [picture.light for picture in pictures[:2]] == ["day", "night"]
     assert pictures[0].things == (Thing("person", (40, 40, 52, 60)),)
@@ -103,7 +103,7 @@ def test_reads_pictures_boxes_and_what_is_to_be_ignored(plan: Recipe) -> None:
 def test_bad_annotations_are_one_clear_line(plan: Recipe, folder: Path, damage: dict[str, Any]) -> None:
     (folder / "annotations.json").write_text(json.dumps({**_annotations(), **damage}))
     with pytest.raises(RecordingError, match=r"annotations\.json: ") as caught:
-        thermal.read(plan.data[0])
+        thermal_pictures.read(plan.data[0])
     assert "\n" not in str(caught.value)
 
 
@@ -111,31 +111,31 @@ def test_bad_annotations_are_one_clear_line(plan: Recipe, folder: Path, damage: 
 def test_annotations_that_are_none_are_one_clear_line(plan: Recipe, folder: Path, text: str) -> None:
     (folder / "annotations.json").write_text(text)
     with pytest.raises(RecordingError, match="no readable HIT-UAV annotations"):
-        thermal.read(plan.data[0])
+        thermal_pictures.read(plan.data[0])
 
 
 def test_a_folder_without_annotations_is_one_clear_line(plan: Recipe, tmp_path: Path) -> None:
     with pytest.raises(RecordingError, match="no readable HIT-UAV annotations"):
-        thermal.read(replace(plan.data[0], path=str(tmp_path / "nowhere")))
+        thermal_pictures.read(replace(plan.data[0], path=str(tmp_path / "nowhere")))
 
 
 def test_a_missing_picture_is_one_clear_line(plan: Recipe, folder: Path) -> None:
     (folder / "images" / "4.png").unlink()
     with pytest.raises(RecordingError, match=r"4\.png"):
-        thermal.read(plan.data[0])
+        thermal_pictures.read(plan.data[0])
 
 
 def test_a_picture_of_counts_is_one_clear_line(plan: Recipe, folder: Path) -> None:
     Image.fromarray(np.full((420, 500), 30_000, np.uint16)).save(folder / "images" / "4.png")
     with pytest.raises(RecordingError, match="a picture is not 8-bit"):
-        thermal.read(plan.data[0])
+        thermal_pictures.read(plan.data[0])
 
 
 def test_a_reader_or_date_that_does_not_exist_is_one_clear_line(plan: Recipe) -> None:
     with pytest.raises(OptionError, match="unknown reader"):
-        thermal.read(replace(plan.data[0], reader="coco"))
-    with pytest.raises(OptionError, match="a held-out date is not in the data"):
-        thermal.read(replace(plan.data[0], folds=(("19990101",),)))
+        thermal_pictures.read(replace(plan.data[0], reader="coco"))
+    with pytest.raises(OptionError, match="a held-out group is not in the data"):
+        thermal_pictures.read(replace(plan.data[0], folds=(("19990101",),)))
 
 
 # --- geometry, worked by hand -----------------------------------------------------------------------------------------
@@ -317,7 +317,7 @@ def test_held_out_items_are_cut_as_a_user_would(plan: Recipe) -> None:
     quarters = [name for frame in frames for name in (frame, *["empty scene"] * 3)]
     assert [names[at] for at in held["quarter frame"].labels] == quarters
     # The runtime would preprocess the 8-bit frame itself, and come to the same but for Pillow's rounding.
-    frame = np.asarray(thermal.read(plan.data[0])[0].image)
+    frame = np.asarray(thermal_pictures.read(plan.data[0])[0].image)
     np.testing.assert_allclose(held["whole frame"].inputs[0], preprocess.build(plan.preprocess)(frame), atol=0.06)
 
 
