@@ -59,8 +59,12 @@ def example(opened: Bundle, batch: int) -> NDArray[np.generic]:
         from edgebind.preprocess import text
 
         return np.repeat(text.tokens(["a prompt of some words"]), batch, axis=0)
-    noise = np.random.default_rng(0).normal(size=window_shape(opened.manifest)).astype(np.float32)
-    return np.repeat(opened.prepare([np.abs(noise)]), batch, axis=0)
+    rng, shape = np.random.default_rng(0), window_shape(opened.manifest)
+    if opened.manifest.modality in ("thermal", "vision"):
+        window = rng.integers(0, 256, shape, dtype=np.uint8)
+    else:
+        window = np.abs(rng.normal(size=shape)).astype(np.float32)
+    return np.repeat(opened.prepare([window]), batch, axis=0)
 
 
 def window_shape(manifest: Manifest) -> tuple[int, ...]:

@@ -71,9 +71,14 @@ def activation_grid(span: Range, scheme: Scheme) -> Grid:
     return Grid(scale, np.uint8(np.clip(np.rint(-low / scale), 0, 255)))
 
 
-def quantise_weight(weight: Array, axis: int, scheme: Scheme) -> tuple[Array, Grid]:
-    """Symmetric integers of a weight with one scale for each output channel; uint8 is int8 shifted by 128."""
-    scales = symmetric_weight_scales(weight, axis)
+def quantise_weight(weight: Array, axis: int, scheme: Scheme, least: Array | float = 0.0) -> tuple[Array, Grid]:
+    """Symmetric integers of a weight with one scale for each output channel; uint8 is int8 shifted by 128.
+
+    Parameters
+    ----------
+    least: smallest scale of each channel, see `_Writer._least_scales`.
+    """
+    scales = np.maximum(symmetric_weight_scales(weight, axis), least).astype(np.float32)
     shape = [1] * weight.ndim
     shape[axis] = -1
     integers = np.clip(np.rint(weight / scales.reshape(shape)), -127, 127)
@@ -175,7 +180,8 @@ class _Writer:
         if f"{name}.q8" not in self._new:
             value = self._source.value(layer.weight)
             axis = 1 if transpose else layer.axis
-            integers, grid = quantise_weight(np.ascontiguousarray(value.T) if transpose else value, axis, self._scheme)
+            oriented = np.ascontiguousarray(value.T) if transpose else value
+            integers, grid = quantise_weight(oriented, axis, self._scheme, self._least_scales(layer))
             self._store(f"{name}.q8", integers)
             self._add("DequantizeLinear", [f"{name}.q8", *self._grid(name, grid)], f"{name}.dq", axis=axis)
         return f"{name}.dq"
@@ -185,13 +191,22 @@ class _Writer:
         name = f"{layer.name}.bias"
         assert layer.bias is not None
         scale = activation_grid(self._range(layer.activation), self._scheme).scale
-        scales = (scale * symmetric_weight_scales(self._source.value(layer.weight), layer.axis)).astype(np.float32)
-        limit = 2**31 - 1
-        integers = np.clip(np.rint(self._source.value(layer.bias).astype(np.float64) / scales), -limit, limit)
+        weights = np.maximum(
+            symmetric_weight_scales(self._source.value(layer.weight), layer.axis), self._least_scales(layer)
+        )
+        scales = (scale * weights.astype(np.float32)).astype(np.float32)
+        integers = np.rint(self._source.value(layer.bias).astype(np.float64) / scales)
         self._store(f"{name}.q32", integers.astype(np.int32))
         parameters = self._grid(name, Grid(scales, np.zeros(scales.shape, np.int32)))
         self._add("DequantizeLinear", [f"{name}.q32", *parameters], f"{name}.dq", axis=0)
         return f"{name}.dq"
+
+    def _least_scales(self, layer: Layer) -> Array | float:
+        """Scales below which a channel's bias would not fit into int32, as it must for a channel that is nearly dead."""
+        if layer.bias is None or not self._scheme.integer_biases:
+            return 0.0
+        scale = activation_grid(self._range(layer.activation), self._scheme).scale
+        return np.abs(self._source.value(layer.bias).astype(np.float64)) / (scale * 2.0**30)
 
     def _grid(self, name: str, grid: Grid) -> tuple[str, str]:
         return self._store(f"{name}.scale", np.asarray(grid.scale)), self._store(f"{name}.zero", np.asarray(grid.zero))

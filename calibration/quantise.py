@@ -73,7 +73,7 @@ def quantise(
     held_out = subject.affordable(held_out, 600, 1024, least=2 * LEAST_GATE)
     outcome = ladder.climb(subject, chosen, calibration, held_out, bars, aim)
     progress("speed of INT8 against FP32")
-    fast = qdq.U8S8 if cpu.has_vnni() else qdq.U8U8
+    fast = qdq.U8S8 if cpu.sums_in_32_bits() else qdq.U8U8
     race = speed.measure(graph, outcome.files[fast.file], held_out[0].inputs[:1])
     report = _report(subject, outcome, chosen, scores, calibration, held_out, bars, race)
     least = gate.worst(outcome.comparisons)

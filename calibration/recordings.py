@@ -60,8 +60,9 @@ def find(paths: Sequence[Path], modality: str) -> list[Path]:
     ------
     CalibrationError: a path that does not exist, a file of another kind, or a folder without any recording.
     """
-    found = dict.fromkeys(recording for path in paths for recording in _below(path, modality))
-    return sorted(found)
+    # By what a path leads to: one recording named twice must not calibrate under one name and judge under the other.
+    found = {recording.resolve(): recording for path in paths for recording in _below(path, modality)}
+    return sorted(found.values())
 
 
 def _below(path: Path, modality: str) -> list[Path]:
@@ -164,12 +165,15 @@ def thin(items: Iterable[Any], most: int) -> list[Any]:
 def split(recordings: Sequence[Recording]) -> tuple[list[Batch], list[Batch]]:
     """(calibration, gate): two thirds and one third, by recording; a single recording is cut in time.
 
-    Within each folder every third recording is held out, so that both parts see every kind there is. Between the two
+    Within each folder every third recording is held out, so that both parts see every kind there is; where folders hold too
+    few, every third of all. Between the two
     parts of a single recording at least one window's span is left out, because windows overlap and sensors drift slowly.
     """
     if len(recordings) == 1:
         return _split_in_time(recordings[0])
     held_out = {place for places in _by_folder(recordings).values() for place in places[2::3]}
+    if len(held_out) < len(recordings) // 4:
+        held_out = set(range(2, len(recordings), 3))
     if not held_out:
         held_out = {len(recordings) - 1}
     parts = [[r.batch() for i, r in enumerate(recordings) if (i in held_out) is held] for held in (False, True)]

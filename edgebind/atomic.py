@@ -123,7 +123,9 @@ def _as_storage_error(error: OSError, target: Path) -> Exception:
         errno.EACCES: ("no permission to write", "choose another place or change its owner"),
         errno.ENOTDIR: ("a part of the path is a file", "choose another place"),
     }
-    if error.errno not in remedies:
+    if isinstance(error, FileNotFoundError):  # of something that was to be read
         return error
-    what, remedy = remedies[error.errno]
+    what, remedy = remedies.get(
+        error.errno or 0, (f"cannot be written: {error.strerror or error}", "choose another place")
+    )
     return StorageError(what, where=target, remedy=f"{remedy}; nothing was written")

@@ -42,6 +42,11 @@ def is_arm() -> bool:
     return platform.machine().lower() in ("aarch64", "arm64")
 
 
+def sums_in_32_bits() -> bool:
+    """Whether U8S8 kernels are exact here: on ARM, and on x86 with VNNI."""
+    return is_arm() or has_vnni()
+
+
 def default_threads() -> int:
     """Processors this process may use, at most four: one window gains nothing from more, and a robot has other work."""
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

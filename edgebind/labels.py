@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -68,7 +70,18 @@ def read(path: Path, dim: int | None = None) -> LabelBank:
             bank = LabelBank(tuple(str(p) for p in archive["prompts"]), archive["embeddings"].astype(np.float32))
     except FileNotFoundError:
         raise BundleError("no such label bank", where=path, remedy=remedy) from None
-    except (OSError, ValueError, KeyError, EOFError, OptionError) as error:
+    # A damaged archive fails in as many ways as there are layers in it: zip, deflate, header, values.
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+        TypeError,
+        EOFError,
+        BadZipFile,
+        zlib.error,
+        MemoryError,
+        OptionError,
+    ) as error:
         raise BundleError(
             "not a label bank", where=path, wanted="arrays prompts and embeddings", remedy=remedy
         ) from error

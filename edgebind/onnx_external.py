@@ -28,6 +28,11 @@ _CHILDREN: dict[str, dict[int, str]] = {
 }
 
 
+_LARGEST_TAG = 0xFFFF_FFFF
+_DEEPEST = 64
+"""Messages inside messages; an honest graph has a handful, an If in an If in an If."""
+
+
 def locations(graph: Path) -> set[str]:
     """The `location` of every external tensor in the ONNX file `graph`, exactly as written there.
 
@@ -36,13 +41,15 @@ def locations(graph: Path) -> set[str]:
     BundleError: the file is not a readable ONNX graph.
     """
     try:
-        found = set(_walk(memoryview(graph.read_bytes()), "Model"))
+        found = set(_walk(memoryview(graph.read_bytes()), "Model", 0))
     except (IndexError, ValueError, UnicodeDecodeError) as error:
         raise BundleError("not a readable ONNX graph", where=graph, remedy="export the bundle again") from error
     return found
 
 
-def _walk(message: memoryview, kind: str) -> Iterator[str]:
+def _walk(message: memoryview, kind: str, depth: int) -> Iterator[str]:
+    if depth > _DEEPEST:
+        raise ValueError("messages nested too deeply")
     for number, payload in _fields(message):
         child = _CHILDREN[kind].get(number)
         if child == "Entry":
@@ -50,7 +57,7 @@ def _walk(message: memoryview, kind: str) -> Iterator[str]:
             if key == "location":
                 yield value
         elif child is not None:
-            yield from _walk(payload, child)
+            yield from _walk(payload, child, depth + 1)
 
 
 def _entry(message: memoryview) -> tuple[str, str]:
@@ -65,6 +72,9 @@ def _fields(message: memoryview) -> Iterator[tuple[int, memoryview]]:
     while at < len(message):
         tag, at = _varint(message, at)
         number, kind = tag >> 3, tag & 7
+        # Readers cut a longer tag to 32 bits and then see another field than we would: nothing honest writes one.
+        if tag > _LARGEST_TAG or number == 0:
+            raise ValueError("a field number that ONNX does not have")
         if kind == _BYTES:
             length, at = _varint(message, at)
             if at + length > len(message):

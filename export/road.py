@@ -93,6 +93,8 @@ def check(request: Request) -> None:
         raise OptionError("unknown precision", wanted=" or ".join(manifest.PRECISIONS), got=repr(request.precision))
     for name in request.modalities:
         modalities.get(name)
+    if len(set(request.modalities)) < len(request.modalities):
+        raise OptionError("the same modality twice", got=" ".join(request.modalities))
     if request.checkpoint is None:
         unknown = [name for name in request.modalities if name not in starter.MODALITIES]
         if unknown:

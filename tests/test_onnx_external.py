@@ -77,3 +77,38 @@ def test_a_truncated_graph_is_one_clear_line(tmp_path: Path, cut: int) -> None:
     path.write_bytes(model.SerializeToString()[:-cut])
     with pytest.raises(BundleError, match="not a readable ONNX graph"):
         onnx_external.locations(path)
+
+
+def test_a_field_number_that_readers_would_cut_short_is_refused(tmp_path: Path) -> None:
+    # Protobuf readers keep 32 bits of a tag: with a bit beyond them, field 13 hides from a walk that keeps them all.
+    honest = helper.make_model(_graph("g", [_external("secret")])).SerializeToString()
+    at = honest.index(b"secret", honest.index(b"location")) - len(b"location") - 6
+    tag = honest.rindex(b"\x6a", 0, at + 6)
+    assert honest[tag : tag + 1] == b"\x6a"
+    hidden = _varint((1 << 32) | 0x6A)
+    entry = honest[tag + 1 : tag + 2 + honest[tag + 1]]
+    tensor = b"\x08\x04" + hidden + entry
+    graph = b"\x2a" + bytes([len(tensor)]) + tensor
+    path = tmp_path / "m.onnx"
+    path.write_bytes(b"\x3a" + bytes([len(graph)]) + graph)
+    with pytest.raises(BundleError, match="not a readable ONNX graph"):
+        onnx_external.locations(path)
+
+
+def _varint(value: int) -> bytes:
+    out = bytearray()
+    while value > 0x7F:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    return bytes([*out, value])
+
+
+def test_a_graph_nested_without_end_is_one_clear_line(tmp_path: Path) -> None:
+    inner = b""
+    for _ in range(600):  # graph -> node -> attribute -> graph -> ...
+        for field in (b"\x32", b"\x2a", b"\x0a"):
+            inner = field + _varint(len(inner)) + inner
+    path = tmp_path / "m.onnx"
+    path.write_bytes(b"\x3a" + _varint(len(inner)) + inner)
+    with pytest.raises(BundleError, match="not a readable ONNX graph"):
+        onnx_external.locations(path)

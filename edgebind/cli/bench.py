@@ -43,7 +43,9 @@ def command(
     from edgebind import starter
     from edgebind.benchmarks import bundles, end_to_end
 
-    chosen = folders or tuple(starter.folder(m, p) for m in starter.MODALITIES for p in starter.PRECISIONS)
+    chosen = tuple(dict.fromkeys(folders)) or tuple(
+        starter.folder(m, p) for m in starter.MODALITIES for p in starter.PRECISIONS
+    )
     report = bundles.measure(chosen, seconds=seconds, batch=batch, threads=threads, backend=backend)
     click.echo(_table(report))
     if recording is not None:

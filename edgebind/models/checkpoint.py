@@ -86,6 +86,16 @@ def available(path: str | PathLike[str]) -> list[str]:
     return [name for name, weights in _read_towers(Path(path)).items() if _is_complete(name, weights)]
 
 
+def present(path: str | PathLike[str]) -> list[str]:
+    """The modalities of which the checkpoint `path` holds anything, complete or not.
+
+    Raises
+    ------
+    CheckpointError: no such file, not a checkpoint, damaged or unsafe, or no tower in it.
+    """
+    return list(_read_towers(Path(path)))
+
+
 def save_towers(path: str | PathLike[str], towers: Mapping[str, Tower], *, licence: str | None = LICENCE_NOTE) -> None:
     """Write `towers` to the safetensors file `path`, under the keys of the reference, all of it or nothing.
 

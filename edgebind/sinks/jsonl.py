@@ -44,17 +44,21 @@ class JsonLinesFileSink(Closing):
         self.path = path
         self._embedding = embedding
         self._stream: FileIO | None = None
+        self._is_closed = False
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            # Unbuffered: one line is one call to the system, which a Ctrl-C does not split.
-            self._stream = open(path, "wb", buffering=0)  # noqa: SIM115
+            # Opened to learn that it can be written, before the work; an older file is emptied by the first line only.
+            open(path, "ab").close()
         except OSError as error:
             raise _storage_error(error, path) from error
 
     def write(self, embedding: Embedding) -> None:
         line = to_json(embedding, vector=self._embedding).encode("ascii")
-        if self._stream is None:
+        if self._is_closed:
             raise StorageError("already closed", where=self.path)
+        if self._stream is None:
+            # Unbuffered: one line is one call to the system, which a Ctrl-C does not split.
+            self._stream = open(self.path, "wb", buffering=0)  # noqa: SIM115
         begun = self._stream.tell() if self._stream.seekable() else None
         try:
             written = self._stream.write(line)
@@ -67,6 +71,7 @@ class JsonLinesFileSink(Closing):
             raise _storage_error(error, self.path) from error
 
     def close(self) -> None:
+        self._is_closed = True
         if self._stream is not None:
             self._stream.close()
             self._stream = None

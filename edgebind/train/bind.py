@@ -185,7 +185,9 @@ def bind(
     run = _train(Run(recipe, open_task(recipe, None), texts), out / "state.pt", "everything", progress)
     report = _report(recipe, folds)
     _write(out, run, report)
-    (out / "state.pt").unlink(missing_ok=True)
+    # Kept only as long as the run may have to go on: the next run measures again, whatever has changed since.
+    for kept in (out / "state.pt", *(out / f"fold-{fold}.json" for fold in range(recipe.folds))):
+        kept.unlink(missing_ok=True)
     return report
 
 
