@@ -125,3 +125,9 @@ def test_paths_go_to_the_modality_they_fit(tmp_path: Path) -> None:
     assert recordings.fitting(both, "imu") == [tmp_path / "imu"]
     assert recordings.fitting(both, "thermal") == [tmp_path / "pictures"]
     assert recordings.fitting(both, "audio") == both
+
+
+def test_a_recording_that_is_named_twice_is_one_recording(tmp_path: Path) -> None:
+    (tmp_path / "walk.csv").write_text("x")
+    (tmp_path / "link.csv").symlink_to(tmp_path / "walk.csv")
+    assert len(recordings.find([tmp_path, tmp_path / "walk.csv", tmp_path / "link.csv"], "imu")) == 1

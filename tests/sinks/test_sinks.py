@@ -148,3 +148,11 @@ def test_sinks_by_their_kind(tmp_path: Path) -> None:
     with open_sink(f"jsonl:{tmp_path / 'a.jsonl'}") as sink:
         assert isinstance(sink, JsonLinesFileSink)
     assert isinstance(open_sink("stdout"), JsonLinesSink)  # pytest is no terminal
+
+
+def test_an_older_file_is_kept_until_there_is_a_line_to_write(tmp_path: Path) -> None:
+    path = tmp_path / "old.jsonl"
+    path.write_text("yesterday\n")
+    with JsonLinesFileSink(path):
+        pass  # the recording turned out to be faulty before its first window
+    assert path.read_text() == "yesterday\n"

@@ -1,0 +1,54 @@
+"""Which graph runs where, and what the backend refuses."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edgebind.backends.onnxruntime import OnnxRuntimeBackend, graph_name
+from edgebind.errors import BackendError
+from tests import bundles
+
+INT8 = replace(
+    bundles.IMU, precision="int8", files=dict.fromkeys(("encoder.onnx", "encoder.u8s8.onnx", "encoder.u8u8.onnx"), "")
+)
+
+
+@pytest.mark.parametrize(
+    ("vnni", "arm", "graph"),
+    [
+        (True, False, "encoder.u8s8.onnx"),  # exact, and the fastest
+        (False, False, "encoder.u8u8.onnx"),  # U8S8 would saturate at 16 bits
+        (False, True, "encoder.u8s8.onnx"),  # ARM sums in 32 bits
+    ],
+)
+def test_int8_takes_the_kernels_that_do_not_saturate(vnni: bool, arm: bool, graph: str) -> None:
+    assert graph_name(INT8, vnni=vnni, arm=arm) == graph
+
+
+def test_a_bundle_without_cpu_graphs_runs_its_only_one() -> None:
+    assert graph_name(replace(INT8, files={"encoder.onnx": ""}), vnni=True, arm=False) == "encoder.onnx"
+    assert graph_name(bundles.IMU, vnni=True, arm=False) == "encoder.onnx"
+
+
+def test_a_feed_that_does_not_fit_is_one_clear_line(tmp_path: Path) -> None:
+    path = tmp_path / "e.onnx"
+    path.write_bytes(bundles.encoder())
+    with OnnxRuntimeBackend(path) as backend:
+        with pytest.raises(BackendError, match="no such input"):
+            backend.infer({"other": np.zeros((1, 6, 10), np.float32)})
+        with pytest.raises(BackendError, match="input of the wrong shape"):
+            backend.infer({"input": np.zeros((1, 6, 11), np.float32)})
+        with pytest.raises(BackendError, match="no numbers"):
+            backend.infer({"input": np.zeros((1, 6, 10), np.float32)})  # its length is 0: 0 / 0
+
+
+def test_what_is_no_graph_is_one_clear_line(tmp_path: Path) -> None:
+    with pytest.raises(BackendError, match="no such graph"):
+        OnnxRuntimeBackend(tmp_path / "absent.onnx")
+    (tmp_path / "noise.onnx").write_bytes(b"noise")
+    with pytest.raises(BackendError, match="cannot load it"):
+        OnnxRuntimeBackend(tmp_path / "noise.onnx")
