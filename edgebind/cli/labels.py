@@ -32,11 +32,14 @@ def command(prompts: tuple[str, ...], out: Path | None, bundle: Path | None, tex
     edgebind run --sensor imu --labels labels.npz
     """
     from edgebind import bundle as bundles
+    from edgebind.labels import LabelBank
     from edgebind.prompts import embed_prompts
 
     bank = embed_prompts(prompts, text_bundle=text_bundle)
-    known = bundles.load(bundle).labels if bundle is not None else None
-    if known is not None and len(known):
+    # An empty bank has its dimension too, so a bundle without labels is checked as well.
+    known = bundles.load(bundle).labels if bundle is not None else LabelBank.empty(bank.dim)
+    _check(bank, known)
+    if len(known):
         _compare(bank, known)
     else:
         click.echo("\n".join(f"{prompt}: {bank.dim} dimensions" for prompt in bank.prompts))
@@ -45,11 +48,19 @@ def command(prompts: tuple[str, ...], out: Path | None, bundle: Path | None, tex
         click.echo(f"wrote {len(bank)} prompts to {out}")
 
 
-def _compare(bank: LabelBank, known: LabelBank) -> None:
+def _check(bank: LabelBank, known: LabelBank) -> None:
     from edgebind.errors import OptionError
 
     if bank.dim != known.dim:
-        raise OptionError("the prompts lie in another space than the bundle", wanted=known.dim, got=bank.dim)
+        raise OptionError(
+            "the prompts lie in another space than the bundle",
+            wanted=f"{known.dim} dimensions",
+            got=bank.dim,
+            remedy="give the space's own text tower with --text-bundle",
+        )
+
+
+def _compare(bank: LabelBank, known: LabelBank) -> None:
     for prompt, row in zip(bank.prompts, bank.embeddings @ known.embeddings.T, strict=True):
         nearest = int(row.argmax())
         click.echo(f"{prompt}: nearest known prompt {known.prompts[nearest]!r}, cosine {row[nearest]:.2f}")

@@ -6,6 +6,7 @@ Arrays of Python objects are refused: reading them would run a pickle.
 from __future__ import annotations
 
 import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -115,7 +116,7 @@ def _arrays(path: Path, names: tuple[str, ...]) -> dict[str, Array]:
                 raise RecordingError("is one array", where=path, wanted="an NPZ file with named arrays")
             with archive:
                 return {name: archive[name] for name in names if name in archive}
-    except (ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
+    except (ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error, MemoryError) as error:
         raise RecordingError("is no NPZ file of plain arrays", where=path, wanted="arrays without objects") from error
     except OSError as error:
         raise RecordingError(f"cannot be read: {error.strerror or error}", where=path) from error

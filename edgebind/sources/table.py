@@ -27,6 +27,8 @@ from edgebind.sources.columns import Layout
 from edgebind.sources.cutting import even_times, pieces, same_rate
 from edgebind.sources.units import TIME, Units
 
+LONGEST = 1 << 20
+"""Characters of a title line that is still believed."""
 BLOCK = 8192
 """Rows parsed at a time."""
 DELIMITERS = (",", ";", "\t")
@@ -141,9 +143,15 @@ class _Where:
 
 
 def _head(stream: IO[str], name: str) -> _Head:
-    for number, text in enumerate(stream, 1):
+    # Read by the piece: a packed file may hold one line of gigabytes.
+    for number in itertools.count(1):
+        text = stream.readline(LONGEST)
+        if len(text) == LONGEST:
+            raise RecordingError("the first line has no end", where=name, wanted="a line of titles and rows of numbers")
         if text.strip():
             return _Head(text, number)
+        if not text:
+            break
     raise RecordingError("no samples", where=name, wanted="a line of titles and rows of numbers", got="an empty file")
 
 
