@@ -1,0 +1,71 @@
+"""Public data sets in the layout they are published in, one file each, by the name they have on the command line.
+
+    esc50:FOLDER          the data set in FOLDER, by its own protocol
+    esc50@fold1:FOLDER    another of its splits
+
+Nothing is downloaded. A clip that the folder lacks is left out and counted in `Dataset.notes`; a folder without any is
+refused. See how-to/datasets.md for what each folder must hold.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from edgebind.errors import OptionError
+from edgebind.evaluate.dataset import Dataset
+from edgebind.evaluate.datasets import esc50
+
+__all__ = ["ADAPTERS", "Adapter", "open_dataset"]
+
+
+class Opener(Protocol):
+    """Reads one data set's published layout."""
+
+    def __call__(self, root: Path, split: str) -> Dataset:
+        """The data set below `root`; RecordingError when it is not in its layout or holds none of its clips."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Adapter:
+    """One data set that can be opened."""
+
+    title: str
+    """As the literature calls it."""
+    open: Opener
+    splits: tuple[str, ...]
+    """The first is the one its published numbers are of."""
+
+    def written(self, name: str) -> str:
+        """How it is said on the command line: `esc50[@all|fold1]:FOLDER`."""
+        return f"{name}[@{'|'.join(self.splits)}]:FOLDER" if len(self.splits) > 1 else f"{name}:FOLDER"
+
+
+ADAPTERS: dict[str, Adapter] = {
+    "esc50": Adapter("ESC-50", esc50.open, esc50.SPLITS),
+}
+
+
+def open_dataset(spec: str) -> Dataset:
+    """The data set that `spec` names: `NAME:FOLDER` or `NAME@SPLIT:FOLDER`.
+
+    Raises
+    ------
+    OptionError: no such data set, split or folder.
+    RecordingError: the folder is not in the data set's layout, or holds none of its clips.
+    """
+    label, _, folder = spec.partition(":")
+    name, at, split = label.partition("@")
+    adapter = ADAPTERS.get(name)
+    if adapter is None:
+        raise OptionError("unknown data set", wanted=f"NAME:FOLDER with {' or '.join(ADAPTERS)}", got=repr(spec))
+    if not folder:
+        raise OptionError("no folder is named", wanted=adapter.written(name), got=repr(spec))
+    if at and split not in adapter.splits:
+        raise OptionError("unknown split", where=name, wanted=" or ".join(adapter.splits), got=repr(split))
+    root = Path(folder).expanduser()
+    if not root.is_dir():
+        raise OptionError("no such folder", where=root, wanted=f"the folder of {adapter.title}")
+    return adapter.open(root, split or adapter.splits[0])

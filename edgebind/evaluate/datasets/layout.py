@@ -1,0 +1,164 @@
+"""The files that data sets describe themselves with, and which of the clips they name are there."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from edgebind.errors import RecordingError
+
+Item = TypeVar("Item")
+Row = dict[str, str]
+
+
+def text(path: Path) -> str:
+    """The whole of a text file.
+
+    Raises
+    ------
+    RecordingError: it is missing, or no UTF-8.
+    """
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise RecordingError("is not text", where=path, wanted="UTF-8") from error
+    except OSError as error:
+        remedy = "unpack the data set there, in the layout it is published in"
+        raise RecordingError(f"cannot be read: {error.strerror or error}", where=path, remedy=remedy) from error
+
+
+def rows(path: Path, columns: Sequence[str], *, delimiter: str = ",") -> Iterator[Row]:
+    """The rows of a CSV file with a line of titles, each with at least `columns`.
+
+    Raises
+    ------
+    RecordingError: no such file, a column is missing, or a row is cut off.
+    """
+    reader = csv.DictReader(io.StringIO(text(path), newline=""), delimiter=delimiter, skipinitialspace=True)
+    titles = [title.strip() for title in reader.fieldnames or ()]
+    _require(columns, titles, path)
+    reader.fieldnames = titles
+    for row in _whole(reader, path):
+        if any(row[column] is None for column in columns):
+            raise RecordingError(
+                "row is cut off", where=f"{path}, line {reader.line_num}", wanted=f"{len(titles)} columns"
+            )
+        yield row
+
+
+def bare_rows(path: Path, width: int, *, delimiter: str = ",", comment: str | None = None) -> Iterator[list[str]]:
+    """The rows of a CSV file without titles, each with at least `width` cells; `comment` starts a line to pass over.
+
+    Raises
+    ------
+    RecordingError: no such file, or a row with fewer cells.
+    """
+    lines = io.StringIO(text(path), newline="")
+    reader = csv.reader(lines, delimiter=delimiter, skipinitialspace=True)
+    for cells in _whole(reader, path):
+        if not cells or (comment and cells[0].startswith(comment)):
+            continue
+        if len(cells) < width:
+            where = f"{path}, line {reader.line_num}"
+            raise RecordingError("row is cut off", where=where, wanted=f"{width} columns", got=len(cells))
+        yield cells
+
+
+def _whole(reader: Iterable[Item], path: Path) -> Iterator[Item]:
+    try:
+        yield from reader
+    except csv.Error as error:
+        raise RecordingError(f"is no CSV: {error}", where=path) from error
+
+
+def _require(columns: Sequence[str], titles: Sequence[str], path: Path) -> None:
+    missing = [column for column in columns if column not in titles]
+    if missing:
+        raise RecordingError(
+            f"column {missing[0]} is missing",
+            where=path,
+            wanted=", ".join(columns),
+            got=", ".join(titles)[:200] or "an empty file",
+            remedy="the data set's own file is wanted, with its line of titles",
+        )
+
+
+def tree(path: Path) -> Any:
+    """What a JSON file holds.
+
+    Raises
+    ------
+    RecordingError: it is missing, or no JSON.
+    """
+    try:
+        return json.loads(text(path))
+    except ValueError as error:
+        raise RecordingError(f"is no JSON: {error}", where=path) from error
+
+
+def whole_number(cell: str, what: str, path: Path) -> int:
+    """A cell of a table as an int.
+
+    Raises
+    ------
+    RecordingError: it is none.
+    """
+    try:
+        return int(cell)
+    except ValueError as error:
+        raise RecordingError(f"{what} is no whole number", where=path, got=repr(cell[:40])) from error
+
+
+def first_that_exists(root: Path, *names: str) -> Path:
+    """The first of some paths below `root`, where a data set is found in several layouts.
+
+    Raises
+    ------
+    RecordingError: there is none of them.
+    """
+    for name in names:
+        if (root / name).exists():
+            return root / name
+    raise RecordingError("not in the data set's layout", where=root, wanted=" or ".join(names), got=_listing(root))
+
+
+def _listing(folder: Path) -> str:
+    names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+    return ", ".join(names[:8]) + (", ..." if len(names) > 8 else "") or "nothing"
+
+
+def is_there(path: Path) -> bool:
+    """Whether a file exists and holds anything: interrupted downloads leave empty ones behind."""
+    try:
+        return path.stat().st_size > 0 and path.is_file()
+    except OSError:
+        return False
+
+
+def present(
+    items: Sequence[Item], path_of: Callable[[Item], Path], root: Path, is_usable: Callable[[Path], bool] = is_there
+) -> tuple[list[Item], dict[str, str]]:
+    """The items whose file is usable, and the note that says how many are not.
+
+    Public data sets lose clips every year; what is left is judged, and the report says so.
+
+    Raises
+    ------
+    RecordingError: none of them is.
+    """
+    usable = [is_usable(path_of(item)) for item in items]
+    found = [item for item, good in zip(items, usable, strict=True) if good]
+    if not found:
+        wanted = f"files like {path_of(items[0])}" if items else "a list with at least one clip"
+        raise RecordingError("holds none of the data set's clips", where=root, wanted=wanted)
+    if len(found) == len(items):
+        return found, {"clips": f"all {len(items)} of the protocol"}
+    lost = path_of(items[usable.index(False)])
+    return found, {
+        "clips": f"{len(found)} of the protocol's {len(items)}; {len(items) - len(found)} are absent or cannot be "
+        f"read, for example {lost.relative_to(root) if lost.is_relative_to(root) else lost}"
+    }
