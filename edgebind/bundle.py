@@ -13,7 +13,7 @@ graph reads no file that is not one of the bundle's own.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -24,7 +24,7 @@ from edgebind.closing import Closing
 from edgebind.errors import BundleError, OptionError
 from edgebind.labels import LabelBank
 from edgebind.manifest import Manifest
-from edgebind.signals import Floats, Window
+from edgebind.signals import Floats, Samples, Window, Windows
 
 if TYPE_CHECKING:
     from edgebind.backends.base import Backend
@@ -62,7 +62,7 @@ class Bundle(Closing):
             self._backend = backends.open_backend(self._backend_name, self.folder, self.manifest, threads=self._threads)
         return self._backend
 
-    def prepare(self, windows: Sequence[Window] | Sequence[Floats] | Floats) -> np.ndarray:
+    def prepare(self, windows: Windows) -> Samples:
         """Physical units -> the encoder's input: windows (or their samples) -> (batch, ...)."""
         samples = [window.samples if isinstance(window, Window) else window for window in windows]
         if not samples:
@@ -71,7 +71,7 @@ class Bundle(Closing):
             return self._preprocess(np.asarray(samples[0]))[None]
         return np.stack([self._preprocess(np.asarray(item)) for item in samples])
 
-    def embed(self, windows: Sequence[Window] | Sequence[Floats] | Floats) -> Floats:
+    def embed(self, windows: Windows) -> Floats:
         """Unit vectors of some windows.
 
         Parameters

@@ -8,6 +8,7 @@ Times are int64 nanoseconds. A window's start is inclusive, its stop exclusive. 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,6 +17,8 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float32]
 Times = NDArray[np.int64]
+Samples = NDArray[Any]
+"""What a sensor measured, in its own type: float32 of a signal, uint8, uint16 or float of a camera."""
 
 NANOSECONDS = 1_000_000_000
 """Nanoseconds in a second."""
@@ -27,7 +30,7 @@ class Chunk:
 
     times: Times
     """(n,) nanoseconds, never falling; equal times are allowed, because phones deliver samples in batches."""
-    samples: NDArray[Any]
+    samples: Samples
     """(n, channels) float32 of a signal, or (n, height, width[, 3]) of a camera in the camera's own dtype."""
     origin: str = ""
     """Where it came from, for messages: a file, a topic, a port."""
@@ -63,10 +66,14 @@ class Window:
     """Inclusive."""
     stop_ns: int
     """Exclusive."""
-    samples: NDArray[Any]
+    samples: Samples
     """(channels, length) float32 of a signal in physical units, or (height, width[, 3]) of a camera in its own dtype."""
     quality: Quality = field(default_factory=Quality)
     origin: str = ""
+
+
+Windows = Sequence[Window] | Sequence[Samples] | Samples
+"""What a bundle embeds: windows, or nothing but their samples, as a list or with a batch axis in front."""
 
 
 @dataclass(frozen=True, slots=True)
