@@ -22,7 +22,7 @@ from edgebind.bundle import Bundle
 from edgebind.errors import OptionError
 from edgebind.signals import Chunk, Window
 from edgebind.sinks.jsonl import to_json
-from edgebind.stream import BATCH, Stream
+from edgebind.stream import Stream
 from edgebind.testing import ListSink, ListSource
 from edgebind.window import make_windower
 
@@ -41,28 +41,41 @@ class _Discarding(ListSink):
         pass
 
 
-def measure(folder: Path, recording: Path, *, seconds: float, threads: int | None = None) -> dict[str, Any]:
-    """Time a whole recording through a bundle against its encoder's bare calls, one window at a time and in batches.
+def measure(
+    folder: Path,
+    recording: Path,
+    *,
+    seconds: float,
+    batch: int = 1,
+    threads: int | None = None,
+    backend: str = "auto",
+) -> dict[str, Any]:
+    """Time a whole recording through a bundle against its encoder's bare calls.
+
+    Parameters
+    ----------
+    batch: most windows in a call, of the road and of the bare encoder alike.
 
     Returns
     -------
-    `machine`, `windows` and `results`: per contestant the milliseconds a window and the ratio to the bare call of the same
-    batch size.
+    `machine`, `bundle`, `windows`, `batch` and `results`: per contestant the milliseconds a window and the ratio to the
+    bare call.
 
     Raises
     ------
     OptionError: the recording is shorter than a window.
     """
-    with bundles.load(folder, threads=threads) as opened:
+    with bundles.load(folder, backend=backend, threads=threads) as opened:
         chunks = _chunks(opened, recording)
         windows = _windows(opened, chunks)
         if not windows:
             raise OptionError("the recording is shorter than a window", where=recording)
-        rows = [row for batch in (1, BATCH) for row in _race(opened, chunks, windows, batch, seconds / 2)]
+        rows = _race(opened, chunks, windows, batch, seconds)
     return {
         "machine": machine.describe(),
         "bundle": str(folder),
         "windows": len(windows),
+        "batch": batch,
         "results": [{"name": row.name, "ms_a_window": row.p50_ms / len(windows), "ratio": row.ratio} for row in rows],
     }
 
@@ -73,10 +86,10 @@ def _race(
     inputs = opened.prepare(windows)
     parts = [windows[at : at + batch] for at in range(0, len(windows), batch)]
     calls = {
-        f"bare call, batch {batch}": lambda: _bare(opened, inputs, batch),
-        f"windows to vectors, batch {batch}": lambda: [opened.embed(part) for part in parts],
-        f"samples to labels, batch {batch}": lambda: _stream(opened, chunks, _Discarding(), batch),
-        f"samples to JSON line, batch {batch}": lambda: _stream(opened, chunks, _Writing(), batch),
+        "bare call": lambda: _bare(opened, inputs, batch),
+        "windows to vectors": lambda: [opened.embed(part) for part in parts],
+        "samples to labels": lambda: _stream(opened, chunks, _Discarding(), batch),
+        "samples to JSON line": lambda: _stream(opened, chunks, _Writing(), batch),
     }
     return latency.race(calls, seconds=seconds, warmup=2)
 
@@ -98,10 +111,8 @@ def _windower(opened: Bundle) -> Any:
 
 
 def _bare(opened: Bundle, inputs: np.ndarray, batch: int) -> None:
-    backend = opened.backend
-    session = backend._session  # type: ignore[attr-defined]  # the bare call is what ours is measured against
     for at in range(0, len(inputs), batch):
-        session.run([backend.output_name], {backend.input_name: inputs[at : at + batch]})
+        opened.backend.infer_unchecked(inputs[at : at + batch])
 
 
 def _stream(opened: Bundle, chunks: Sequence[Chunk], sink: ListSink, batch: int) -> None:

@@ -46,6 +46,15 @@ def test_a_feed_that_does_not_fit_is_one_clear_line(tmp_path: Path) -> None:
             backend.infer({"input": np.zeros((1, 6, 10), np.float32)})  # its length is 0: 0 / 0
 
 
+def test_the_bare_call_computes_the_same_and_checks_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "e.onnx"
+    path.write_bytes(bundles.encoder())
+    value = np.arange(120, dtype=np.float32).reshape(2, 6, 10)
+    with OnnxRuntimeBackend(path) as backend:
+        np.testing.assert_array_equal(backend.infer_unchecked(value), backend.infer({"input": value})["embedding"])
+        assert np.isnan(backend.infer_unchecked(np.zeros((1, 6, 10), np.float32))).all()
+
+
 def test_what_is_no_graph_is_one_clear_line(tmp_path: Path) -> None:
     with pytest.raises(BackendError, match="no such graph"):
         OnnxRuntimeBackend(tmp_path / "absent.onnx")

@@ -84,10 +84,15 @@ class OnnxRuntimeBackend(Closing):
             raise BackendError(
                 "input of the wrong shape", where=self.graph, wanted=("batch", *self._shape), got=value.shape
             )
-        (output,) = self._session.run([self.output_name], {self.input_name: value})
+        output = self.infer_unchecked(value)
         if not np.isfinite(output).all():
             raise BackendError("the encoder returned values that are no numbers", where=self.graph)
         return {self.output_name: output}
+
+    def infer_unchecked(self, value: NDArray[np.generic]) -> NDArray[np.float32]:
+        """The bare call of ONNX Runtime: no check of the value's type, shape or numbers, nor of the output's."""
+        (output,) = self._session.run([self.output_name], {self.input_name: value})
+        return output
 
     def _fits(self, shape: tuple[int, ...]) -> bool:
         """Whether an input of that shape can be fed; names in the graph's shape stand for any size."""

@@ -50,7 +50,8 @@ def command(
     click.echo(_table(report))
     if recording is not None:
         report["end_to_end"] = [
-            end_to_end.measure(folder, recording, seconds=seconds, threads=threads) for folder in chosen
+            end_to_end.measure(folder, recording, seconds=seconds, batch=batch, threads=threads, backend=backend)
+            for folder in chosen
         ]
         click.echo("\n".join(line for measured in report["end_to_end"] for line in _road(measured)))
     if out is not None:
@@ -61,9 +62,9 @@ def command(
 
 
 def _road(measured: dict[str, Any]) -> list[str]:
-    lines = [f"\n{Path(measured['bundle']).name}, {measured['windows']} windows"]
+    lines = [f"\n{Path(measured['bundle']).name}, {measured['windows']} windows, batch {measured['batch']}"]
     return lines + [
-        f"  {row['name']:34} {row['ms_a_window']:8.3f} ms a window {row['ratio']:6.2f}x" for row in measured["results"]
+        f"  {row['name']:22} {row['ms_a_window']:8.3f} ms a window {row['ratio']:6.2f}x" for row in measured["results"]
     ]
 
 

@@ -14,7 +14,7 @@ from click.testing import CliRunner, Result
 
 from edgebind import cli
 from edgebind.errors import EdgebindError
-from tests import bundles
+from tests import bundles, recordings
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -89,6 +89,30 @@ def test_bench_races_bundles(tmp_path: Path) -> None:
     assert first["calls"] == second["calls"] >= 20
     assert 0 < first["p50_ms"] <= first["p90_ms"] <= first["p99_ms"] <= first["max_ms"]
     assert report["machine"]["cpu"]
+
+
+def test_bench_takes_a_recording_through_the_bundle_in_batches(tmp_path: Path) -> None:
+    folder, walk = bundles.write(tmp_path / "b"), tmp_path / "walk.csv"
+    walk.write_text(recordings.csv())
+    arguments = (
+        "bench",
+        folder,
+        "--recording",
+        walk,
+        "--seconds",
+        "0.1",
+        "--batch",
+        "4",
+        "--json",
+        tmp_path / "r.json",
+    )
+    done = _run(*arguments)
+    assert done.exit_code == 0, done.output
+    assert "b, 7 windows, batch 4" in done.output
+    (road,) = json.loads((tmp_path / "r.json").read_text())["end_to_end"]
+    assert (road["windows"], road["batch"]) == (7, 4)
+    assert [row["name"].split()[0] for row in road["results"]] == ["bare", "windows", "samples", "samples"]
+    assert road["results"][0]["ratio"] == 1.0
 
 
 def test_doctor_looks_everywhere_and_fails_nowhere() -> None:
