@@ -112,7 +112,9 @@ def _thermal_tower(folder: Path) -> Path:
     from edgebind.models import students
 
     torch.manual_seed(2)
-    return _settled(folder, "thermal", "thermal-s", students.ThermalStudent(dim=384), torch.rand(16, 1, 64, 64), CAMERA)
+    return _settled(
+        folder, "thermal", "thermal-s", students.build("thermal-s", dim=384), torch.rand(16, 1, 64, 64), CAMERA
+    )
 
 
 def _settled(folder: Path, modality: str, name: str, student: Any, example: Any, window: WindowSpec) -> Path:

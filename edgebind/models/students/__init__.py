@@ -1,0 +1,73 @@
+"""Small towers for edge devices: a few large kernels, BatchNorm that folds into them, nothing that INT8 dislikes.
+
+    name        input                       parameters   MACs of one input
+    imu-s       (batch, 6, 200)                425,376          4,498,688
+    thermal-xs  (batch, 1, 64, 64)             122,648          2,777,088
+    thermal-s   (batch, 1, 64, 64)             390,064         10,862,592
+    thermal-m   (batch, 1, 64, 64)             802,632         24,256,512
+    thermal-l   (batch, 1, 64, 64)           2,269,264        123,322,368   a teacher, not for a device
+    depth-s     (batch, 1, 112, 112)           651,504         29,426,688
+    audio-s     (batch, 1, 128, 204)           380,784         54,564,864
+    vision-s    (batch, 3, 64, 64)             390,352         11,157,504
+
+Parameters and MACs are those of vectors of 384 entries. All but imu-s read pictures of any size, at a price that grows
+with the area. Each forward returns unit rows, so that what is trained is what is exported.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+from edgebind.errors import OptionError
+from edgebind.models.students.imu import ImuStudent
+from edgebind.models.students.picture import PictureStudent
+
+__all__ = ["ImuStudent", "PictureStudent", "build", "count_macs"]
+
+_ARCHITECTURES: dict[str, Callable[..., nn.Module]] = {
+    "imu-s": ImuStudent,
+    "thermal-xs": partial(PictureStudent, widths=(1, 8, 16, 16, 32, 32, 64, 64)),
+    "thermal-s": partial(PictureStudent, widths=(1, 16, 32, 32, 64, 64, 128, 128)),
+    "thermal-m": partial(PictureStudent, widths=(1, 24, 48, 48, 96, 96, 192, 192)),
+    "thermal-l": partial(PictureStudent, widths=(1, 48, 96, 96, 96, 192, 192, 192, 256, 256)),
+    "depth-s": partial(PictureStudent, widths=(1, 16, 32, 64, 64, 128, 128, 192)),
+    "audio-s": partial(PictureStudent, widths=(1, 16, 32, 64, 64, 128, 128)),
+    "vision-s": partial(PictureStudent, widths=(3, 16, 32, 32, 64, 64, 128, 128)),
+}
+
+
+def build(name: str, *, dim: int) -> nn.Module:
+    """A fresh tower of the architecture called `name`, whose vectors have `dim` entries.
+
+    Raises
+    ------
+    OptionError: there is none of that name.
+    """
+    if name not in _ARCHITECTURES:
+        raise OptionError("unknown student", wanted=" or ".join(_ARCHITECTURES), got=repr(name))
+    return _ARCHITECTURES[name](dim=dim)
+
+
+def count_macs(tower: nn.Module, example: Tensor) -> int:
+    """Multiply-accumulates of one input in convolutions and linear layers."""
+    total = 0
+
+    def count(module: nn.Module, _: tuple[Tensor, ...], output: Tensor) -> None:
+        nonlocal total
+        weight = module.weight
+        assert isinstance(weight, Tensor)
+        per_output = weight[0].numel()
+        total += output[0].numel() * per_output
+
+    hooks = [
+        m.register_forward_hook(count) for m in tower.modules() if isinstance(m, (nn.Conv1d, nn.Conv2d, nn.Linear))
+    ]
+    with torch.no_grad():
+        tower.eval()(example[:1])
+    for hook in hooks:
+        hook.remove()
+    return total

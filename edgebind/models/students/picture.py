@@ -1,0 +1,44 @@
+"""Small towers for pictures of any kind, thermal, depth, mel or colour: a short residual net."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+class _Step(nn.Module):
+    """3x3 convolution, BatchNorm, ReLU; halves the image, or keeps its size and adds its input."""
+
+    def __init__(self, width: int, out: int) -> None:
+        super().__init__()
+        self.keeps = width == out
+        self.convolution = nn.Conv2d(width, out, 3, stride=1 if self.keeps else 2, padding=1, bias=False)
+        self.norm = nn.BatchNorm2d(out)
+
+    def forward(self, image: Tensor) -> Tensor:
+        new = self.norm(self.convolution(image))
+        return functional.relu(image + new if self.keeps else new)
+
+
+class PictureStudent(nn.Module):
+    """A short residual net; the head sees the mean and the maximum of every feature.
+
+    Nothing in it depends on the picture's size, so one set of weights reads any.
+    """
+
+    def __init__(self, *, dim: int, widths: Sequence[int], dropout: float = 0.1) -> None:
+        """`widths` are the channels from the picture's own on: where two follow that are equal, the size is kept."""
+        super().__init__()
+        self.trunk = nn.Sequential(*(_Step(width, out) for width, out in itertools.pairwise(widths)))
+        self.dropout = nn.Dropout(dropout)
+        self.head = nn.Linear(2 * widths[-1], dim)
+
+    def forward(self, picture: Tensor) -> Tensor:
+        """(batch, channels, height, width) -> (batch, dim), unit rows."""
+        features = self.trunk(picture)
+        joined = torch.cat([features.mean(dim=(2, 3)), features.amax(dim=(2, 3))], dim=1)
+        return functional.normalize(self.head(self.dropout(joined)), dim=1)
