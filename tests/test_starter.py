@@ -78,10 +78,11 @@ def test_the_recipe_is_the_bundles(modality: str) -> None:
     from edgebind.train import recipe
 
     plan = recipe.read(starter.HERE / "recipes" / f"{modality}.toml")
+    edge = plan.edges[0]
     with edgebind.load(starter.folder(modality, "fp32")) as bundle:
-        assert bundle.labels.prompts == tuple(prompts.texts[0] for prompts in plan.prompts)
-        assert bundle.manifest.preprocess == plan.preprocess
-        assert bundle.manifest.logit_scale == pytest.approx(1 / plan.training.temperature)
+        assert bundle.labels.prompts == tuple(prompts.texts[0] for prompts in edge.prompts)
+        assert bundle.manifest.preprocess == plan.nodes[modality].preprocess
+        assert bundle.manifest.logit_scale == pytest.approx(1 / edge.temperature)
 
 
 @pytest.mark.parametrize("modality", starter.MODALITIES)

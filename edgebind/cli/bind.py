@@ -1,4 +1,4 @@
-"""`edgebind bind`: train a tower into the space from a recipe."""
+"""`edgebind bind`: train towers into the space from a recipe."""
 
 from __future__ import annotations
 
@@ -12,48 +12,54 @@ import click
 @click.command("bind")
 @click.argument("recipe_file", type=click.Path(path_type=Path, dir_okay=False), metavar="RECIPE.toml")
 @click.option("--threads", type=click.IntRange(1, 256), help="CPU threads; the same number gives the same weights.")
-def command(recipe_file: Path, threads: int | None) -> None:
-    """Train the tower of RECIPE.toml against its frozen anchor, after measuring the recipe on what each fold holds out.
+@click.option("--device", default="cpu", show_default=True, help="Where torch computes: cpu, cuda, cuda:1.")
+def command(recipe_file: Path, threads: int | None, device: str) -> None:
+    """Train the towers of RECIPE.toml against their anchors, after measuring the recipe on what each fold holds out.
 
-    A run that was stopped goes on where it stood when the command is given again.
+    A run that was stopped goes on where it stood when the command is given again. Several GPUs or machines share the
+    chunks of each batch under torchrun.
 
     \b
     edgebind bind edgebind/starter/recipes/imu.toml
     edgebind export --checkpoint runs/starter-imu/tower.safetensors --precision fp32
+    torchrun --nproc-per-node 2 -m edgebind bind RECIPE.toml --device cuda
     """
     from edgebind.errors import MissingDependencyError
 
     try:
-        import torch
-
-        from edgebind.models.sentences import SentenceAnchor
-        from edgebind.train import bind, recipe
+        from edgebind.train import bind, launch, recipe
     except ImportError as error:
         raise MissingDependencyError(
             f"{error.name} is not installed", remedy='pip install "edgebind[train]"'
         ) from error
-    if threads is not None:
-        torch.set_num_threads(threads)
     plan = recipe.read(recipe_file)
-    report = bind.bind(plan, SentenceAnchor().encode, progress=_show)
-    for line in _lines(report):
-        click.echo(line)
-    click.echo(f"wrote {Path(plan.out) / 'tower.safetensors'}")
+    with launch.started(Path(plan.out), recipe_file, device=device, threads=threads) as (where, is_first):
+        report = bind.bind(plan, device=where, progress=show if is_first else _silent)
+    if is_first:
+        for line in _lines(report):
+            click.echo(line)
+        click.echo(f"wrote {plan.out}")
 
 
-def _show(stage: str, step: int, steps: int, loss: float) -> None:
+def show(stage: str, step: int, steps: int, loss: float) -> None:
     """A line that is rewritten in a terminal, and now and then a new one in a log."""
     last = step + 1 == steps
     if sys.stderr.isatty():
-        click.echo(f"\r{stage}: step {step + 1} of {steps}, loss {loss:.3f} ", err=True, nl=last)
+        click.echo(f"\r\x1b[K{stage}: step {step + 1} of {steps}, loss {loss:.3f} ", err=True, nl=last)
     elif last or step % 100 == 0:
         click.echo(f"{stage}: step {step + 1} of {steps}, loss {loss:.3f}", err=True)
 
 
+def _silent(stage: str, step: int, steps: int, loss: float) -> None:
+    """Process 0 speaks for all."""
+
+
 def _lines(report: dict[str, Any]) -> list[str]:
-    return [
-        f"held out {variant} {task}: balanced accuracy {figures['balanced_accuracy']:.3f} over {figures['items']} items, "
-        f"folds {figures['folds']}"
-        for variant, tasks in report["held_out"].items()
-        for task, figures in tasks.items()
-    ]
+    from edgebind.train.bind import headline
+
+    lines = [f"held out {what}: {value:.3f}" for what, value in headline(report).items()]
+    for name, figures in report["emergent"].items():
+        kind = "share an edge" if figures["share_an_edge"] else "share no edge"
+        ways = ", ".join(f"{way} {row['recall@1']:.3f}" for way, row in figures.items() if isinstance(row, dict))
+        lines.append(f"{name}, which {kind}: recall@1 {ways}; chance {figures['chance']:.3f}, {figures['pairs']} pairs")
+    return lines

@@ -135,7 +135,11 @@ def read_image(path: str | PathLike[str], *, upright: bool = True) -> Array:
     ------
     RecordingError: no such file, no picture, cut off, without pixels, or larger than 64 Mi pixels.
     """
-    data = _read_bytes(Path(path))
+    return decode_image(_read_bytes(Path(path)), path, upright=upright)
+
+
+def decode_image(data: bytes, path: str | PathLike[str], *, upright: bool = True) -> Array:
+    """The picture in the bytes of a file, which messages call `path`; otherwise as `read_image`."""
     measured = _sixteen_bit_pgm(data, path)
     if measured is not None:
         return measured

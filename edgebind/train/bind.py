@@ -1,174 +1,66 @@
-"""Binding: a tower learns to say what the frozen anchor says of the same thing.
+"""Binding: towers learn to say what their anchors say of the same thing.
 
-    batch of windows -> tower -> vectors ─┐
-                                          ├─ symmetric InfoNCE
-    prompts of their classes -> anchor ───┘
+The run folder:
 
-The run folder holds `tower.safetensors` (for `edgebind export --checkpoint`) and `run.json` (held-out numbers, seed,
-versions); while it runs, also a state from which the same command goes on after Ctrl-C or a crash.
+    recipe.toml, run.json        what was asked for; held-out numbers, seed, versions, the command
+    tower.safetensors            for `edgebind export --checkpoint`; `tower-NODE.safetensors` where several nodes learn
+    folds/                       towers that never saw what their fold holds out, for `edgebind distil` and for judging
+    losses.jsonl, events/        every step's loss; `tensorboard --logdir RUN`
+    state.pt                     while it runs: from here the same command goes on after Ctrl-C or a crash
 """
 
 from __future__ import annotations
 
-import copy
-import functools
 import json
-import math
-import operator
 import platform
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from edgebind import __version__, atomic
-from edgebind.errors import EdgebindError, OptionError
 from edgebind.labels import LabelBank
 from edgebind.manifest import WindowSpec
-from edgebind.models import students, tower_file
-from edgebind.signals import Floats
-from edgebind.train import accuracy, losses
-from edgebind.train.accuracy import Answer
-from edgebind.train.recipe import Recipe, from_table
-from edgebind.train.task import Task
+from edgebind.models import tower_file
+from edgebind.train import measure, processes
+from edgebind.train.engine import Engine
+from edgebind.train.graph import GraphObjective
+from edgebind.train.journal import Journal
+from edgebind.train.measure import Measured
+from edgebind.train.nodes import Encode, NodeTower, open_nodes
+from edgebind.train.pairs import PairSource
+from edgebind.train.recipe import Edge, Recipe, from_table
+from edgebind.train.sources import Drawn, LabelledSource, open_source
 
-Encode = Callable[[tuple[str, ...]], Floats]
 Progress = Callable[[str, int, int, float], None]
 """Called with the stage, the step, the number of steps and the loss."""
-Results = dict[str, dict[str, Answer]]
-"""Variant of the held-out items -> question -> answer."""
 
-SAVE_EVERY = 100
-"""Steps between two states from which a run can go on."""
+EVERYTHING = "everything"
+"""The stage that holds nothing out."""
+CPU = torch.device("cpu")
 
-
-@dataclass(frozen=True)
-class Texts:
-    """The anchor's vectors of every prompt in a recipe."""
-
-    vectors: Tensor
-    """(prompts of all classes, dim)."""
-    first: Tensor
-    """(classes,) row of each class's canonical prompt."""
-    counts: Tensor
-    """(classes,) prompts of each class."""
-
-    @property
-    def canonical(self) -> Tensor:
-        return self.vectors[self.first]
-
-    def draw(self, labels: Tensor, rng: np.random.Generator) -> Tensor:
-        """(batch, dim): for each label one of its class's prompts."""
-        chance = torch.from_numpy(rng.random(len(labels)))
-        return self.vectors[self.first[labels] + (chance * self.counts[labels]).long()]
-
-
-class Run:
-    """One binding in progress: the tower, its moving average, the optimiser and where chance stands."""
-
-    def __init__(self, recipe: Recipe, task: Task, texts: Texts) -> None:
-        torch.manual_seed(recipe.seed)
-        self.recipe, self.task, self.texts = recipe, task, texts
-        self.tower = students.build(recipe.student, dim=texts.vectors.shape[1])
-        self.average = copy.deepcopy(self.tower).eval()
-        self.optimiser = _optimiser(self.tower, recipe)
-        self.step = 0
-
-    def advance(self) -> float:
-        """One step; returns its loss.
-
-        Raises
-        ------
-        EdgebindError: the loss is no number.
-        """
-        how = self.recipe.training
-        for group in self.optimiser.param_groups:
-            group["lr"] = how.learning_rate * _schedule(self.step, how.warmup_steps, how.steps)
-        loss = self._loss()
-        value = loss.item()
-        if not math.isfinite(value):
-            raise EdgebindError(f"the loss at step {self.step} is {value}", remedy="lower training.learning_rate")
-        self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(self.tower.parameters(), how.clip)
-        self.optimiser.step()
-        self._follow(min(how.average, (self.step + 1) / (self.step + 10)))
-        self.step += 1
-        return value
-
-    def _loss(self) -> Tensor:
-        how = self.recipe.training
-        inputs, labels = self.task.batch(how.batch)
-        self.tower.train()
-        vectors = self.tower(inputs)
-        anchors = self.texts.draw(labels, self.task.rng)
-        loss = losses.symmetric_info_nce(
-            vectors, anchors, losses.same_class(labels), temperature=how.temperature, smoothing=how.smoothing
-        )
-        if how.prompt_weight:
-            one_hot = nn.functional.one_hot(labels, len(self.recipe.prompts)).float()
-            loss = loss + how.prompt_weight * losses.prompt_cross_entropy(
-                vectors, self.texts.canonical, one_hot, temperature=how.temperature, smoothing=how.smoothing
-            )
-        return loss
-
-    @torch.no_grad()
-    def _follow(self, decay: float) -> None:
-        for kept, new in zip(self.average.state_dict().values(), self.tower.state_dict().values(), strict=True):
-            if kept.is_floating_point():
-                kept.lerp_(new, 1 - decay)
-            else:
-                kept.copy_(new)
-
-    def save(self, path: Path) -> None:
-        """Write everything the next step depends on."""
-        state = {
-            "tower": self.tower.state_dict(),
-            "average": self.average.state_dict(),
-            "optimiser": self.optimiser.state_dict(),
-            "step": self.step,
-            "torch": torch.get_rng_state(),
-            "numpy": json.dumps(self.task.rng.bit_generator.state),
-            "recipe": repr(self.recipe),
-        }
-        with atomic.file(path) as scratch:
-            torch.save(state, scratch)
-
-    def restore(self, path: Path) -> None:
-        """Stand where `save` stood.
-
-        Raises
-        ------
-        OptionError: the state belongs to another recipe.
-        """
-        state = torch.load(path, weights_only=True)
-        if state["recipe"] != repr(self.recipe):
-            raise OptionError(
-                "the run in progress has another recipe", where=path, remedy="remove it or name another out"
-            )
-        self.tower.load_state_dict(state["tower"])
-        self.average.load_state_dict(state["average"])
-        self.optimiser.load_state_dict(state["optimiser"])
-        self.step = state["step"]
-        torch.set_rng_state(state["torch"])
-        self.task.rng.bit_generator.state = json.loads(state["numpy"])
+Trained = Engine[list[Drawn]]
 
 
 def bind(
-    recipe: Recipe, encode: Encode, *, progress: Progress = lambda stage, step, steps, loss: None
+    recipe: Recipe,
+    encode: Encode | None = None,
+    *,
+    device: torch.device = CPU,
+    progress: Progress = lambda stage, step, steps, loss: None,
 ) -> dict[str, Any]:
-    """Measure the recipe fold by fold, then train its tower on everything, and write the run folder.
+    """Measure the recipe fold by fold, then train its towers on everything, and write the run folder.
 
-    The numbers come from towers that never saw the people, runs or dates they are judged on; the tower that is kept has
+    The numbers come from towers that never saw the people, runs or dates they are judged on; the towers that are kept have
     learned from all of them, by the same recipe.
 
     Parameters
     ----------
-    encode: the frozen anchor, prompts -> (prompts, dim) unit rows.
+    encode: stands in for the sentence encoder, texts -> (texts, dim) unit rows.
 
     Returns
     -------
@@ -177,162 +69,179 @@ def bind(
     Raises
     ------
     OptionError, RecordingError: a recipe or data that cannot be used.
+    CheckpointError, BundleError: an anchor that cannot be loaded.
+    EdgebindError: the loss is no number.
     StorageError: the run folder cannot be written.
     """
     out = Path(recipe.out)
-    texts = _embed(recipe, encode)
-    folds = [_fold(recipe, fold, texts, progress) for fold in range(recipe.folds)]
-    run = _train(Run(recipe, open_task(recipe, None), texts), out / "state.pt", "everything", progress)
-    report = _report(recipe, folds)
-    _write(out, run, report)
-    # Kept only as long as the run may have to go on: the next run measures again, whatever has changed since.
-    for kept in (out / "state.pt", *(out / f"fold-{fold}.json" for fold in range(recipe.folds))):
-        kept.unlink(missing_ok=True)
+    with Journal(out) as journal:
+        run = _Run(recipe, encode, device, journal, progress)
+        folds = [run.fold(number) for number in range(recipe.folds)]
+        engine, objective = run.train(None)
+    report = _report(recipe, folds, objective, engine.average)
+    processes.wait()
+    if processes.rank() == 0:
+        _write(out, objective, engine.average, report)
+        _clean(out, recipe.folds)
     return report
 
 
-def open_task(recipe: Recipe, fold: int | None) -> Task:
-    """Read the recipe's data; `fold` is held out, or nothing when it is None.
+class _Run:
+    """One call of `bind`: what all of its stages share."""
 
-    Raises
-    ------
-    OptionError: the modality cannot be bound yet, a reader does not exist, or a class has no data.
-    RecordingError: data that cannot be read.
-    """
-    if recipe.modality == "imu":
-        from edgebind.train.imu import ImuTask
+    def __init__(
+        self, recipe: Recipe, encode: Encode | None, device: torch.device, journal: Journal, progress: Progress
+    ) -> None:
+        self.recipe, self.out = recipe, Path(recipe.out)
+        self._encode, self._device, self._journal, self._progress = encode, device, journal, progress
 
-        return ImuTask(recipe, fold)
-    if recipe.modality == "thermal":
-        from edgebind.train.thermal import ThermalTask
+    def train(self, fold: int | None) -> tuple[Trained, GraphObjective]:
+        """Train without fold `fold`, or on everything, from where a stopped run stands."""
+        recipe, stage = self.recipe, EVERYTHING if fold is None else f"fold {fold + 1} of {self.recipe.folds}"
+        nodes = open_nodes(recipe, self._encode)
+        sources = [open_source(edge, nodes, fold, recipe.seed) for edge in recipe.edges]
+        objective = GraphObjective(recipe, nodes, sources).to(self._device)
+        engine = Engine(
+            objective, recipe.training, seed=recipe.seed, fingerprint=f"{stage}: {recipe}", device=self._device
+        )
+        state = _state(self.out, fold)
+        if state.is_file():
+            engine.restore(state)
+        self._journal.begin(stage, engine.step)
+        while engine.step < recipe.training.steps:
+            step, parts = engine.step, engine.advance()
+            self._journal.write(stage, step, parts)
+            self._progress(stage, step, recipe.training.steps, parts["loss"])
+            if engine.step % recipe.training.save_every == 0:
+                engine.save(state)
+        engine.save(state)
+        return engine, objective
 
-        return ThermalTask(recipe, fold)
-    raise OptionError(
-        "no labelled data can be read for this modality yet", wanted="imu or thermal", got=recipe.modality
-    )
-
-
-def _fold(recipe: Recipe, fold: int, texts: Texts, progress: Progress) -> Results:
-    """What a tower that never saw fold `fold` makes of it. Kept on disk, so that a stopped run does not repeat it."""
-    kept = Path(recipe.out) / f"fold-{fold}.json"
-    if kept.is_file():
-        table = json.loads(kept.read_text(encoding="utf-8"))
-        if table["recipe"] == repr(recipe):
-            return {v: {t: Answer.from_dict(r) for t, r in tasks.items()} for v, tasks in table["results"].items()}
-    state = kept.with_suffix(".pt")
-    run = _train(Run(recipe, open_task(recipe, fold), texts), state, f"fold {fold + 1} of {recipe.folds}", progress)
-    results = _judge(run)
-    plain = {v: {t: r.to_dict() for t, r in tasks.items()} for v, tasks in results.items()}
-    with atomic.file(kept) as scratch:
-        scratch.write_text(json.dumps({"recipe": repr(recipe), "results": plain}), encoding="utf-8")
-    state.unlink(missing_ok=True)
-    return results
-
-
-def _train(run: Run, state: Path, stage: str, progress: Progress) -> Run:
-    if state.is_file():
-        run.restore(state)
-    while run.step < run.recipe.training.steps:
-        progress(stage, run.step, run.recipe.training.steps, run.advance())
-        if run.step % SAVE_EVERY == 0:
-            run.save(state)
-    return run
-
-
-def _embed(recipe: Recipe, encode: Encode) -> Texts:
-    counts = [len(prompts.texts) for prompts in recipe.prompts]
-    if not counts or min(counts) == 0:
-        raise OptionError("every class needs a prompt", wanted="at least one text in each [[prompts]]")
-    vectors = torch.from_numpy(encode(tuple(text for prompts in recipe.prompts for text in prompts.texts)))
-    first = torch.tensor([0, *np.cumsum(counts)[:-1].tolist()])
-    return Texts(vectors, first, torch.tensor(counts))
+    def fold(self, number: int) -> Measured:
+        """What towers that never saw fold `number` make of it; kept on disk, so that a stopped run does not repeat it."""
+        kept = self.out / f"fold-{number}.json"
+        if kept.is_file():
+            table = json.loads(kept.read_text(encoding="utf-8"))
+            if table["recipe"] == repr(self.recipe):
+                return Measured.from_dict(table["results"])
+        engine, objective = self.train(number)
+        results = measure.measure(objective, engine.average)
+        if processes.rank() == 0:
+            _write_towers(self.out / "folds", objective, engine.average, f"fold-{number}", {"held_out_fold": number})
+            with atomic.file(kept) as scratch:
+                scratch.write_text(json.dumps({"recipe": repr(self.recipe), "results": results.to_dict()}), "utf-8")
+            _state(self.out, number).unlink(missing_ok=True)
+        return results
 
 
-def _optimiser(tower: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    # Biases and norms are not decayed: pulling a scale towards zero only fights the layer before it.
-    decayed = [p for p in tower.parameters() if p.ndim > 1]
-    plain = [p for p in tower.parameters() if p.ndim <= 1]
-    how = recipe.training
-    groups = [{"params": decayed, "weight_decay": how.weight_decay}, {"params": plain, "weight_decay": 0.0}]
-    first, second = how.betas
-    return torch.optim.AdamW(groups, lr=how.learning_rate, betas=(first, second))
+def _state(out: Path, fold: int | None) -> Path:
+    return out / ("state.pt" if fold is None else f"fold-{fold}.pt")
 
 
-def _schedule(step: int, warmup: int, steps: int) -> float:
-    """Linear warm-up, then a half cosine to zero."""
-    if step < warmup:
-        return (step + 1) / warmup
-    return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))
+def _clean(out: Path, folds: int) -> None:
+    """Kept only as long as the run may have to go on: the next run measures again, whatever has changed since."""
+    for fold in (None, *range(folds)):
+        _state(out, fold).unlink(missing_ok=True)
+        (out / f"fold-{fold}.json").unlink(missing_ok=True)
 
 
-def _judge(run: Run) -> Results:
-    canonical = run.texts.canonical.numpy()
-    labels = [prompts.label for prompts in run.recipe.prompts]
-    results: Results = {}
-    for held in run.task.held_out():
-        vectors = embed(run.average, held.inputs)
-        asked = {q.name: accuracy.ask(q, vectors, held.labels, canonical, labels) for q in run.recipe.questions}
-        results[held.variant] = {name: answer for name, answer in asked.items() if answer is not None}
-    return results
-
-
-@torch.no_grad()
-def embed(tower: nn.Module, inputs: Floats, batch: int = 512) -> Floats:
-    """(items, ...) -> (items, dim) unit rows, in eval mode."""
-    tower.eval()
-    pieces = [tower(torch.from_numpy(inputs[at : at + batch])).numpy() for at in range(0, len(inputs), batch)]
-    return np.concatenate(pieces)
-
-
-def _report(recipe: Recipe, folds: list[Results]) -> dict[str, Any]:
+def _report(recipe: Recipe, folds: list[Measured], objective: GraphObjective, towers: nn.ModuleDict) -> dict[str, Any]:
     return {
-        "held_out": _pool(folds),
+        "held_out": measure.pool(folds, recipe.edges),
+        "emergent": _emergent(recipe, objective, towers),
         "seed": recipe.seed,
-        "data": [{"path": Path(data.path).name, "reader": data.reader, "folds": data.folds} for data in recipe.data],
+        "recipe": asdict(recipe),
+        "temperatures": {edge.name: round(float(objective.temperature(edge)), 5) for edge in recipe.edges},
         "versions": {
             "edgebind": __version__,
             "python": platform.python_version(),
             "torch": torch.__version__,
             "numpy": np.__version__,
         },
+        "device": str(objective.device),
         "threads": torch.get_num_threads(),
+        "processes": processes.count(),
     }
 
 
-def _pool(folds: list[Results]) -> dict[str, dict[str, Any]]:
-    """Variant -> task -> figures over the items of all folds, and the balanced accuracy of each fold by itself."""
-    pooled: dict[str, dict[str, Any]] = {}
-    for variant in dict.fromkeys(v for results in folds for v in results):
-        tasks = [results.get(variant, {}) for results in folds]
-        pooled[variant] = {}
-        for task in dict.fromkeys(t for results in tasks for t in results):
-            parts = [results[task] for results in tasks if task in results]
-            each = [round(accuracy.balanced(part.confusion), 4) for part in parts]
-            pooled[variant][task] = {**functools.reduce(operator.add, parts).to_dict(), "folds": each}
-    return pooled
+def _emergent(recipe: Recipe, objective: GraphObjective, towers: nn.ModuleDict) -> dict[str, Any]:
+    """Pairs of the recipe's `alignments`, with a word on whether their ends share an edge."""
+    bound = {frozenset(edge.ends) for edge in recipe.edges}
+    found = {}
+    for alignment in recipe.alignments:
+        source = open_source(alignment, dict(objective.nodes), None, recipe.seed)
+        drawn = source.everything() if isinstance(source, PairSource) else None
+        if drawn is not None:
+            figures = measure.retrieve(*measure.both(objective, towers, alignment.ends, drawn)).to_dict(alignment.ends)
+            found["-".join(alignment.ends)] = {"share_an_edge": frozenset(alignment.ends) in bound, **figures}
+    return found
 
 
-def _write(out: Path, run: Run, report: dict[str, Any]) -> None:
-    recipe = run.recipe
-    info = tower_file.TowerInfo(
-        space=recipe.space,
-        modality=recipe.modality,
-        student=recipe.student,
-        dim=int(run.texts.vectors.shape[1]),
-        logit_scale=1 / recipe.training.temperature,
-        window=from_table(WindowSpec, recipe.window, where=recipe.out, prefix="window."),
-        preprocess=recipe.preprocess,
-        provenance={"licence": recipe.licence, "seed": recipe.seed, "held_out": _headline(report)},
-    )
-    bank = LabelBank(tuple(prompts.texts[0] for prompts in recipe.prompts), run.texts.canonical.numpy())
-    tower_file.write(out / "tower.safetensors", run.average, info, bank)
+def _write(out: Path, objective: GraphObjective, towers: nn.ModuleDict, report: dict[str, Any]) -> None:
+    _write_towers(out, objective, towers, "tower", {"held_out": headline(report)})
     with atomic.file(out / "run.json") as scratch:
         scratch.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
 
 
-def _headline(report: dict[str, Any]) -> dict[str, float]:
-    return {
-        " ".join(part for part in (variant, task) if part): figures["balanced_accuracy"]
-        for variant, tasks in report["held_out"].items()
-        for task, figures in tasks.items()
-    }
+def _write_towers(
+    out: Path, objective: GraphObjective, towers: nn.ModuleDict, stem: str, provenance: dict[str, Any]
+) -> None:
+    """Each tower that has learned, in the file its kind has."""
+    for name in towers:
+        path = out / (f"{stem}.safetensors" if len(towers) == 1 else f"{stem}-{name}.safetensors")
+        tower = objective.nodes[name]
+        if tower.node.tower == "imagebind":
+            _write_imagebind(path, tower, towers[name])
+        else:
+            _write_student(path, objective, tower, towers[name], provenance)
+
+
+def _write_imagebind(path: Path, tower: NodeTower, module: nn.Module) -> None:
+    from edgebind.models import checkpoint
+    from edgebind.models.imagebind import Tower
+
+    assert isinstance(module, Tower)
+    checkpoint.save_towers(path, {tower.node.modality: module})
+
+
+def _write_student(
+    path: Path, objective: GraphObjective, tower: NodeTower, module: nn.Module, provenance: dict[str, Any]
+) -> None:
+    recipe, node = objective.recipe, tower.node
+    edges = [(at, edge) for at, edge in enumerate(recipe.edges) if tower.name in edge.ends]
+    info = tower_file.TowerInfo(
+        space=recipe.space,
+        modality=node.modality,
+        student=node.tower,
+        dim=tower.dim,
+        logit_scale=1 / float(objective.temperature(edges[0][1])),
+        window=from_table(WindowSpec, node.window, where=recipe.out, prefix=f"nodes.{tower.name}.window."),
+        preprocess=node.preprocess,
+        provenance={"licence": recipe.licence, "seed": recipe.seed, **provenance},
+    )
+    tower_file.write(path, module, info, _bank(objective, edges, tower.dim))
+
+
+def _bank(objective: GraphObjective, edges: list[tuple[int, Edge]], dim: int) -> LabelBank:
+    """Canonical prompts of the node's labelled edges."""
+    prompts: list[str] = []
+    rows = [np.zeros((0, dim), np.float32)]
+    for at, edge in edges:
+        source = objective.sources[at]
+        if isinstance(source, LabelledSource):
+            prompts += [one.texts[0] for one in edge.prompts]
+            rows.append(measure.vectors_of(objective, objective.towers, edge.ends[1], source.canonical))
+    return LabelBank(tuple(prompts), np.concatenate(rows))
+
+
+def headline(report: dict[str, Any]) -> dict[str, float]:
+    """Edge, variant and question -> balanced accuracy; or, of pairs, the recall at 1 each way."""
+    found: dict[str, float] = {}
+    for edge, figures in report["held_out"].items():
+        if "pairs" in figures:
+            found |= {f"{edge} {way}": row["recall@1"] for way, row in figures.items() if isinstance(row, dict)}
+            continue
+        for variant, questions in figures.items():
+            for question, row in questions.items():
+                found[" ".join(part for part in (edge, variant, question) if part)] = row["balanced_accuracy"]
+    return found

@@ -11,14 +11,13 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from edgebind import preprocess
 from edgebind.errors import RecordingError
 from edgebind.manifest import WindowSpec
 from edgebind.signals import NANOSECONDS, Chunk, Floats, Window
-from edgebind.train.recipe import Data, Recipe, from_table
-from edgebind.train.task import HeldOut, class_index, read_folder, require_every_class, shares
+from edgebind.train.recipe import Data, Edge, Node, from_table
+from edgebind.train.task import Batch, HeldOut, class_index, read_folder, require_every_class, shares
 from edgebind.window import Windower
 
 CARRIERS = ("phone", "watch", "robot")
@@ -78,33 +77,39 @@ class Augment:
 class ImuTask:
     """Batches of windows and held-out windows of the recipe's recordings."""
 
-    def __init__(self, recipe: Recipe, fold: int | None) -> None:
-        self.recipe = recipe
-        self.rng = np.random.default_rng(recipe.seed)
-        self.spec: WindowSpec = from_table(WindowSpec, recipe.window, where="recipe", prefix="window.")
-        self.augment: Augment = from_table(Augment, recipe.augment, where="recipe", prefix="augment.")
-        self.classes = class_index(recipe)
-        self._preprocess = preprocess.build(recipe.preprocess)
-        labelled = [(data, item) for data in recipe.data for item in read(data)]
+    def __init__(self, node: Node, edge: Edge, fold: int | None) -> None:
+        self.edge = edge
+        self.spec: WindowSpec = from_table(WindowSpec, node.window, where="recipe", prefix="window.")
+        self.augment: Augment = from_table(Augment, node.augment, where="recipe", prefix="augment.")
+        self.classes = class_index(edge)
+        self._preprocess = preprocess.build(node.preprocess)
+        labelled = [(data, item) for data in edge.data for item in read(data)]
         self._held_out = [item for data, item in labelled if item.group in data.held_out(fold)]
         self._pool = _Pool([item for data, item in labelled if item.group not in data.held_out(fold)], self)
-        self._shares = shares(recipe)
+        self._shares = shares(edge)
 
-    def batch(self, size: int) -> tuple[Tensor, Tensor]:
+    def batch(self, size: int, rng: np.random.Generator) -> Batch:
         """(size, 6, length) encoder inputs and (size,) class indices."""
-        labels = self.rng.choice(len(self._shares), size, p=self._shares)
-        rows = np.array([self._pool.draw(label, self.rng) for label in labels])
-        carriers = self._pool.carriers[rows]
-        moved = _turned(self._cut(rows, carriers), self._mountings(carriers))
-        noisy = self._disturb(moved, carriers)
-        inputs = np.stack([self._preprocess(window) for window in noisy.astype(np.float32)])
-        return torch.from_numpy(self._silence(inputs)), torch.from_numpy(labels)
+        labels = rng.choice(len(self._shares), size, p=self._shares)
+        rows = np.array([self._pool.draw(label, rng) for label in labels])
+        windows = self.bend(rows, rng)
+        inputs = np.stack([self._preprocess(window) for window in windows])
+        inputs = silence(inputs, self.augment.lost, rng)
+        return Batch(torch.from_numpy(inputs), torch.from_numpy(labels), lambda at: self._pool.name(rows[at]))
 
-    def _cut(self, rows: NDArray[np.int64], carriers: NDArray[np.int64]) -> NDArray[np.float64]:
+    def bend(self, rows: NDArray[np.int64], rng: np.random.Generator) -> Floats:
+        """(size,) rows of the pool -> (size, 6, length) windows around them as another sensor would have seen them."""
+        carriers = self._pool.carriers[rows]
+        windows = self._cut(rows, carriers, rng)
+        moved = turned(windows, mountings(carriers, self.augment, rng))
+        return disturb(moved, carriers, self.augment, rng).astype(np.float32)
+
+    def _cut(
+        self, rows: NDArray[np.int64], carriers: NDArray[np.int64], rng: np.random.Generator
+    ) -> NDArray[np.float64]:
         """(size, 6, length): windows centred on `rows`, at a speed and phase of their own."""
-        rng, how = self.rng, self.augment
-        plain = rng.random(len(rows)) < how.plain
-        most = np.array(how.stretch)[carriers]
+        plain = rng.random(len(rows)) < self.augment.plain
+        most = np.array(self.augment.stretch)[carriers]
         stretch = np.where(plain, 1.0, 1 + rng.uniform(-1, 1, len(rows)) * most)
         shift = np.where(plain, 0.0, rng.uniform(-0.5, 0.5, len(rows)))
         steps = np.arange(self.spec.length) - self.spec.length // 2
@@ -115,39 +120,6 @@ class ImuTask:
         high = np.minimum(low + 1, last)
         part = (at - low)[..., None]
         return (self._pool.samples[low] * (1 - part) + self._pool.samples[high] * part).transpose(0, 2, 1)
-
-    def _mountings(self, carriers: NDArray[np.int64]) -> NDArray[np.float64]:
-        """(size, 3, 3): how each sensor is turned."""
-        rng, how, size = self.rng, self.augment, len(carriers)
-        axis = rng.normal(size=(size, 3))
-        axis /= np.linalg.norm(axis, axis=1, keepdims=True)
-        angle = rng.random(size) * np.deg2rad(np.array(how.rotation_deg)[carriers])
-        half = 2.0 * np.eye(3)[rng.integers(0, 3, size)] - 1
-        turned = rng.random(size) < np.array(how.half_turn)[carriers]
-        return rotations(axis, angle) * np.where(turned[:, None], half, 1.0)[:, None, :]
-
-    def _disturb(self, windows: NDArray[np.float64], carriers: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Another strength of movement, a sensor's bias and its noise."""
-        rng, how, size = self.rng, self.augment, len(windows)
-        gain = np.exp(rng.normal(size=size) * np.array(how.gain)[carriers])[:, None, None]
-        acceleration, rotation = windows[:, :3], windows[:, 3:]
-        still = acceleration.mean(axis=2, keepdims=True)
-        acceleration = still * (1 + 0.02 * rng.normal(size=(size, 1, 1))) + (acceleration - still) * gain
-        level = rng.random((size, 1, 1))
-        acceleration = acceleration + how.acceleration_bias * rng.normal(size=(size, 3, 1))
-        acceleration += how.acceleration_noise * level * rng.normal(size=acceleration.shape)
-        rotation = rotation * gain + how.rotation_bias * rng.normal(size=(size, 3, 1)) * rng.random((size, 1, 1))
-        rotation += how.rotation_noise * level * rng.normal(size=rotation.shape)
-        return np.concatenate([acceleration, rotation], axis=1)
-
-    def _silence(self, inputs: Floats) -> Floats:
-        """Lose the gyroscope, or one channel, of a few windows."""
-        chance = self.rng.random(len(inputs))
-        channel = self.rng.integers(0, 6, len(inputs))
-        inputs[chance < self.augment.lost / 2, 3:] = 0
-        single = (chance >= self.augment.lost / 2) & (chance < self.augment.lost)
-        inputs[single, channel[single]] = 0
-        return inputs
 
     def held_out(self) -> list[HeldOut]:
         """Every whole window of the held-out groups, through the runtime's own windower, by the label at its centre."""
@@ -161,6 +133,44 @@ class ImuTask:
         return [HeldOut(np.stack(inputs), np.array(labels))] if inputs else []
 
 
+def mountings(carriers: NDArray[np.int64], how: Augment, rng: np.random.Generator) -> NDArray[np.float64]:
+    """(size, 3, 3): how each sensor is turned."""
+    size = len(carriers)
+    axis = rng.normal(size=(size, 3))
+    axis /= np.linalg.norm(axis, axis=1, keepdims=True)
+    angle = rng.random(size) * np.deg2rad(np.array(how.rotation_deg)[carriers])
+    half = 2.0 * np.eye(3)[rng.integers(0, 3, size)] - 1
+    turned = rng.random(size) < np.array(how.half_turn)[carriers]
+    return rotations(axis, angle) * np.where(turned[:, None], half, 1.0)[:, None, :]
+
+
+def disturb(
+    windows: NDArray[np.float64], carriers: NDArray[np.int64], how: Augment, rng: np.random.Generator
+) -> NDArray[np.float64]:
+    """Another strength of movement, a sensor's bias and its noise."""
+    size = len(windows)
+    gain = np.exp(rng.normal(size=size) * np.array(how.gain)[carriers])[:, None, None]
+    acceleration, rotation = windows[:, :3], windows[:, 3:]
+    still = acceleration.mean(axis=2, keepdims=True)
+    acceleration = still * (1 + 0.02 * rng.normal(size=(size, 1, 1))) + (acceleration - still) * gain
+    level = rng.random((size, 1, 1))
+    acceleration = acceleration + how.acceleration_bias * rng.normal(size=(size, 3, 1))
+    acceleration += how.acceleration_noise * level * rng.normal(size=acceleration.shape)
+    rotation = rotation * gain + how.rotation_bias * rng.normal(size=(size, 3, 1)) * rng.random((size, 1, 1))
+    rotation += how.rotation_noise * level * rng.normal(size=rotation.shape)
+    return np.concatenate([acceleration, rotation], axis=1)
+
+
+def silence(inputs: Floats, lost: float, rng: np.random.Generator) -> Floats:
+    """Lose the gyroscope, or one channel, of a few windows; in place."""
+    chance = rng.random(len(inputs))
+    channel = rng.integers(0, 6, len(inputs))
+    inputs[chance < lost / 2, 3:] = 0
+    single = (chance >= lost / 2) & (chance < lost)
+    inputs[single, channel[single]] = 0
+    return inputs
+
+
 class _Pool:
     """All recordings to learn from, end to end on the window's grid, and where each class may be centred."""
 
@@ -172,12 +182,19 @@ class _Pool:
         self.first = np.repeat(ends - lengths, lengths)
         self.last = np.repeat(ends - 1, lengths)
         self.carriers = np.repeat([item.carrier for item in recordings], lengths)
+        self._groups, self._rate = [item.group for item in recordings], task.spec.rate_hz
+        self._ends = ends
         self._centres, self._odds = self._index(recordings, [labels for _, labels in grids], task)
-        require_every_class(np.array([len(rows) for rows in self._centres]), task.recipe)
+        require_every_class(np.array([len(rows) for rows in self._centres]), task.edge)
 
     def draw(self, label: int, rng: np.random.Generator) -> int:
         """A row that may be the centre of a window of this class."""
         return int(self._centres[label][np.searchsorted(self._odds[label], rng.random())])
+
+    def name(self, row: int) -> str:
+        """Whose sample a row is, and when."""
+        seconds = (row - self.first[row]) / self._rate
+        return f"{self._groups[int(np.searchsorted(self._ends, row, side='right'))]} at {seconds:.2f} s"
 
     def _index(
         self, recordings: list[Labelled], labels: list[NDArray[np.str_]], task: ImuTask
@@ -210,7 +227,7 @@ def _centres(
     return rows, np.where(distance < how.boundary, how.boundary_weight, 1.0)
 
 
-def _turned(windows: NDArray[np.float64], turn: NDArray[np.float64]) -> NDArray[np.float64]:
+def turned(windows: NDArray[np.float64], turn: NDArray[np.float64]) -> NDArray[np.float64]:
     """(batch, 6, length) as turned sensors see it; both sensors sit on one board."""
     return np.concatenate([turn @ windows[:, :3], turn @ windows[:, 3:]], axis=1)
 

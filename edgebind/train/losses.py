@@ -8,9 +8,9 @@ from torch.nn import functional
 
 
 def symmetric_info_nce(
-    vectors: Tensor, anchors: Tensor, positives: Tensor, *, temperature: float, smoothing: float = 0.0
+    vectors: Tensor, anchors: Tensor, positives: Tensor, *, temperature: float | Tensor, smoothing: float = 0.0
 ) -> Tensor:
-    """InfoNCE both ways, (L_{A,M} + L_{M,A}) / 2, with as many positives as a row has.
+    """InfoNCE both ways, L_{A,M} + L_{M,A}, with as many positives as a row has.
 
     ImageBind's loss (Girdhar et al. 2023, eq. 1) knows one positive a row. Where anchors are prompts, the windows of one
     class share theirs, and calling them negatives would push a class away from itself; each row's target is therefore
@@ -26,11 +26,11 @@ def symmetric_info_nce(
     logits = vectors @ anchors.T / temperature
     forward = _cross_entropy(logits, positives, smoothing)
     backward = _cross_entropy(logits.T, positives.T, smoothing)
-    return (forward + backward) / 2
+    return forward + backward
 
 
 def prompt_cross_entropy(
-    vectors: Tensor, prompts: Tensor, weights: Tensor, *, temperature: float, smoothing: float = 0.0
+    vectors: Tensor, prompts: Tensor, weights: Tensor, *, temperature: float | Tensor, smoothing: float = 0.0
 ) -> Tensor:
     """Cross-entropy against the canonical prompts: what zero-shot labelling will ask of the vector.
 

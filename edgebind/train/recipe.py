@@ -1,4 +1,9 @@
-"""A recipe: all that decides what `edgebind bind` makes, as one TOML file."""
+"""A recipe: all that decides what `edgebind bind` makes, as one TOML file.
+
+[nodes.imu] ─── [[edges]] ─── [nodes.text]        a modality is a node, paired data an edge
+                   │
+         [[edges.data]] [[edges.prompts]] [[edges.questions]]
+"""
 
 from __future__ import annotations
 
@@ -17,6 +22,9 @@ else:
     import tomli as tomllib
 
 
+PRECISIONS = ("fp32", "bf16")
+
+
 @dataclass(frozen=True)
 class Data:
     """One folder of labelled recordings."""
@@ -27,6 +35,10 @@ class Data:
     """Relative to the current folder."""
     folds: tuple[tuple[str, ...], ...] = ()
     """Groups (people, runs, dates) that are held out together, fold by fold, to measure what the tower makes of strangers."""
+    parts: int = 0
+    """Pairs without groups: cut into so many folds, in the order of their names, so that neighbours stay together."""
+    folders: tuple[str, ...] = ()
+    """Reader `folders`: the folder of the edge's first end, and of its second."""
 
     def held_out(self, fold: int | None) -> tuple[str, ...]:
         """The groups that fold `fold` neither trains on nor has ever seen; none when everything is learned."""
@@ -61,45 +73,125 @@ class Training:
     steps: int
     batch: int
     learning_rate: float
-    temperature: float
+    """Largest; reached after the warm-up, and brought to zero by half a cosine."""
     weight_decay: float = 0.05
     warmup_steps: int = 50
     betas: tuple[float, ...] = (0.9, 0.95)
-    smoothing: float = 0.0
-    prompt_weight: float = 0.0
-    """Weight of the cross-entropy against the canonical prompts, beside InfoNCE."""
-    average: float = 0.99
-    """Decay of the moving average of the weights, which is what is kept."""
     clip: float = 1.0
     """Largest norm of a gradient."""
+    average: float = 0.99
+    """Decay of the moving average of the weights, which is what is kept."""
+    chunk: int = 0
+    """Items that pass through a tower at once; 0 takes the whole batch. Smaller chunks need less memory and give the same
+    gradient (gradient caching); BatchNorm sees a chunk at a time. With several processes each takes its share of chunks."""
+    precision: str = "fp32"
+    """Of the towers' forward pass: `fp32`, or `bf16` by autocast; vectors and losses are always float32."""
+    save_every: int = 100
+    """Steps between two states from which a stopped run goes on."""
+
+    def __post_init__(self) -> None:
+        if self.precision not in PRECISIONS:
+            raise OptionError("unknown training.precision", wanted=" or ".join(PRECISIONS), got=repr(self.precision))
+        if self.chunk and self.batch % self.chunk:
+            raise OptionError(
+                "training.batch is not made of whole chunks", wanted=f"a multiple of {self.chunk}", got=self.batch
+            )
+        for name in ("steps", "batch", "save_every"):
+            if getattr(self, name) < 1:
+                raise OptionError(f"training.{name} is too small", wanted="at least 1", got=getattr(self, name))
+
+    @property
+    def chunks(self) -> int:
+        """How many chunks a batch is made of."""
+        return self.batch // (self.chunk or self.batch)
+
+    @property
+    def chunk_size(self) -> int:
+        """Items in a chunk."""
+        return self.chunk or self.batch
+
+
+@dataclass(frozen=True)
+class Node:
+    """One modality of the space, and the tower that speaks for it."""
+
+    modality: str
+    tower: str
+    """A student's name (see `edgebind.models.students`), `imagebind`, `sentences`, `bundle` or `cached`."""
+    checkpoint: str = ""
+    """Weights to begin with: a file for students and `imagebind`, a folder for `sentences` and `bundle`, an NPZ of
+    `edgebind embed` for `cached`. Empty: fresh weights, or the packaged sentence encoder."""
+    frozen: bool = False
+    """Whether its weights stay as they are; what is not a network is always frozen."""
+    linear_head: bool = False
+    """Put a fresh Linear at the end of a tower that brings weights: all that learns where the tower is frozen."""
+    window: dict[str, Any] = field(default_factory=dict)
+    preprocess: dict[str, Any] = field(default_factory=dict)
+    augment: dict[str, Any] = field(default_factory=dict)
+    """Constants of the modality's augmentation; see its task."""
+
+
+@dataclass(frozen=True)
+class Edge:
+    """Paired data of two modalities, and how strongly it binds them."""
+
+    ends: tuple[str, ...]
+    """Names of two nodes: the sensor, then its anchor."""
+    data: tuple[Data, ...]
+    temperature: float
+    """ImageBind's paper: audio .05, depth .2, thermal .1, IMU .2."""
+    learn_temperature: bool = False
+    """The paper found fixed ones better."""
+    weight: float = 1.0
+    """Of this edge's loss beside the others'."""
+    smoothing: float = 0.0
+    """Share of the target spread over the whole batch."""
+    prompts: tuple[Prompts, ...] = ()
+    """Where the anchor is text and the data has classes."""
+    questions: tuple[Question, ...] = ()
+    prompt_weight: float = 0.0
+    """Weight of the cross-entropy against the canonical prompts, beside InfoNCE."""
+
+    @property
+    def name(self) -> str:
+        """How reports call it."""
+        return "-".join(self.ends)
+
+    @property
+    def folds(self) -> int:
+        """How many folds its data has."""
+        return max((len(data.folds) or data.parts for data in self.data), default=0)
+
+
+@dataclass(frozen=True)
+class Alignment:
+    """Held-out pairs of two modalities that need share no edge: how near do they come all the same?"""
+
+    ends: tuple[str, ...]
+    data: tuple[Data, ...]
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """One tower of one space."""
+    """A graph: modalities are nodes, paired data are edges; N - 1 edges bind N modalities."""
 
     space: str
-    modality: str
-    student: str
-    """Name of an architecture in `edgebind.models.students`."""
     seed: int
     out: str
     """Run folder, relative to the current folder."""
-    window: dict[str, Any]
-    preprocess: dict[str, Any]
-    data: tuple[Data, ...]
-    prompts: tuple[Prompts, ...]
-    questions: tuple[Question, ...]
+    nodes: dict[str, Node]
+    edges: tuple[Edge, ...]
     training: Training
-    augment: dict[str, Any] = field(default_factory=dict)
-    """Constants of the modality's augmentation; see its sampler."""
+    alignments: tuple[Alignment, ...] = ()
+    dim: int = 0
+    """Length of a vector; 0 takes that of the towers that bring their weights."""
     licence: str = ""
     """Of the weights that come out."""
 
     @property
     def folds(self) -> int:
         """How many folds there are to measure."""
-        return max((len(data.folds) for data in self.data), default=0)
+        return max((edge.folds for edge in self.edges), default=0)
 
 
 def read(path: Path) -> Recipe:
@@ -116,13 +208,33 @@ def read(path: Path) -> Recipe:
     except ValueError as error:  # tomllib.TOMLDecodeError, or bytes that are no text
         raise OptionError(f"the recipe is no TOML: {error}", where=path) from error
     recipe: Recipe = from_table(Recipe, table, where=str(path))
-    modalities.get(recipe.modality)
-    labels = {prompts.label for prompts in recipe.prompts}
-    for question in recipe.questions:
+    for name, node in recipe.nodes.items():
+        if name != name.strip() or not name.replace("-", "").replace("_", "").isalnum():
+            raise OptionError("a node's name becomes a file's", where=path, wanted="letters and digits", got=repr(name))
+        modalities.get(node.modality)
+    if not recipe.edges:
+        raise OptionError("a recipe without edges binds nothing", where=path, wanted="at least one [[edges]]")
+    for ends in (*(edge.ends for edge in recipe.edges), *(alignment.ends for alignment in recipe.alignments)):
+        _check_ends(ends, recipe, path)
+    for edge in recipe.edges:
+        _check_questions(edge, path)
+    return recipe
+
+
+def _check_ends(ends: tuple[str, ...], recipe: Recipe, path: Path) -> None:
+    if len(ends) != 2 or ends[0] == ends[1]:
+        raise OptionError("an edge has two ends", where=path, wanted="the names of two nodes", got=list(ends))
+    for end in ends:
+        if end not in recipe.nodes:
+            raise OptionError("an edge ends in no node", where=path, wanted=" or ".join(recipe.nodes), got=repr(end))
+
+
+def _check_questions(edge: Edge, path: Path) -> None:
+    labels = {prompts.label for prompts in edge.prompts}
+    for question in edge.questions:
         strangers = sorted({label for group in question.groups for label in group} - labels)
         if strangers:
             raise OptionError(f"question {question.name!r} names a class without prompts", where=path, got=strangers[0])
-    return recipe
 
 
 def from_table(kind: type, table: Mapping[str, Any], *, where: str, prefix: str = "") -> Any:
@@ -155,5 +267,8 @@ def _value(hint: Any, value: Any, where: str, key: str) -> Any:
     if isinstance(hint, type) and isinstance(value, hint) and not (isinstance(value, bool) and hint is not bool):
         return value
     if origin is dict and isinstance(value, dict):
-        return value
+        inner = get_args(hint)[1]
+        if inner is Any:
+            return value
+        return {name: _value(inner, item, where, f"{key}.{name}") for name, item in value.items()}
     raise OptionError(f"key {key!r} has the wrong type", where=where, wanted=hint, got=type(value).__name__)

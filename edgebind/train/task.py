@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from edgebind.errors import OptionError, RecordingError
 from edgebind.signals import Floats
-from edgebind.train.recipe import Data, Recipe
+from edgebind.train.recipe import Data, Edge
 
 Item = TypeVar("Item")
 
@@ -25,19 +25,28 @@ class HeldOut:
     inputs: Floats
     """(items, ...) encoder inputs."""
     labels: NDArray[np.int64]
-    """(items,) index into the recipe's prompts."""
+    """(items,) index into the edge's prompts."""
     variant: str = ""
     """How the items were cut out, where that matters: `margin 0.25`."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Augmented items to learn from."""
+
+    inputs: torch.Tensor
+    """(size, ...) encoder inputs."""
+    labels: torch.Tensor
+    """(size,) index into the edge's prompts."""
+    name: Callable[[int], str]
+    """Row -> where it was cut from, for messages."""
 
 
 class Task(Protocol):
     """One modality's labelled data."""
 
-    rng: np.random.Generator
-    """The only source of chance in `batch`, so that its state can be saved and restored."""
-
-    def batch(self, size: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """(size, ...) augmented encoder inputs, and (size,) class indices into the recipe's prompts."""
+    def batch(self, size: int, rng: np.random.Generator) -> Batch:
+        """Some augmented items; the same state of `rng` gives the same batch, whatever was drawn before."""
         ...
 
     def held_out(self) -> list[HeldOut]:
@@ -66,25 +75,25 @@ def read_folder(
     return found
 
 
-def shares(recipe: Recipe) -> NDArray[np.float64]:
+def shares(edge: Edge) -> NDArray[np.float64]:
     """(classes,) probability of drawing each class."""
-    weights = np.array([prompts.share for prompts in recipe.prompts])
+    weights = np.array([prompts.share for prompts in edge.prompts])
     return weights / weights.sum()
 
 
-def class_index(recipe: Recipe) -> Mapping[str, int]:
-    """Label in the data -> index into the recipe's prompts."""
-    return {prompts.label: at for at, prompts in enumerate(recipe.prompts)}
+def class_index(edge: Edge) -> Mapping[str, int]:
+    """Label in the data -> index into the edge's prompts."""
+    return {prompts.label: at for at, prompts in enumerate(edge.prompts)}
 
 
-def require_every_class(counts: NDArray[np.int64], recipe: Recipe) -> None:
+def require_every_class(counts: NDArray[np.int64], edge: Edge) -> None:
     """Refuse to train on data in which a class of the recipe never occurs.
 
     Raises
     ------
     OptionError: names the first such class.
     """
-    for count, prompts in zip(counts, recipe.prompts, strict=True):
+    for count, prompts in zip(counts, edge.prompts, strict=True):
         if count == 0:
             raise OptionError(
                 f"class {prompts.label!r} has no training data",

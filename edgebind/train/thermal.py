@@ -8,14 +8,13 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from PIL import Image
-from torch import Tensor
 
 from edgebind import preprocess
 from edgebind.errors import OptionError, RecordingError
 from edgebind.preprocess.thermal import ThermalPreprocessor
 from edgebind.signals import Floats
-from edgebind.train.recipe import Recipe, from_table
-from edgebind.train.task import HeldOut, class_index, require_every_class, shares
+from edgebind.train.recipe import Edge, Node, from_table
+from edgebind.train.task import Batch, HeldOut, class_index, require_every_class, shares
 from edgebind.train.thermal_augment import (
     Augment,
     Camera,
@@ -65,28 +64,29 @@ TRIES = 500
 class ThermalTask:
     """Batches and held-out items of the recipe's images."""
 
-    def __init__(self, recipe: Recipe, fold: int | None) -> None:
-        self.recipe = recipe
-        self.rng = np.random.default_rng(recipe.seed)
-        self.augment: Augment = from_table(Augment, recipe.augment, where="recipe", prefix="augment.")
-        self.classes = class_index(recipe)
-        self._preprocess, self.size = _preprocessor(recipe)
-        pictures = [(data, picture) for data in recipe.data for picture in read(data)]
+    def __init__(self, node: Node, edge: Edge, fold: int | None) -> None:
+        self.edge = edge
+        self.augment: Augment = from_table(Augment, node.augment, where="recipe", prefix="augment.")
+        self.classes = class_index(edge)
+        self._preprocess, self.size = _preprocessor(node)
+        pictures = [(data, picture) for data in edge.data for picture in read(data)]
         self._held_out = [picture for data, picture in pictures if picture.date in data.held_out(fold)]
         learned = [picture for data, picture in pictures if picture.date not in data.held_out(fold)]
-        self._shares = shares(recipe)
+        self._shares = shares(edge)
         self._pool = _Pool(learned, self)
 
-    def batch(self, size: int) -> tuple[Tensor, Tensor]:
+    def batch(self, size: int, rng: np.random.Generator) -> Batch:
         """(size, 1, side, side) encoder inputs and (size,) class indices."""
         names = list(self.classes)
-        labels = self.rng.choice(len(names), size, p=self._shares)
-        camera = Camera(self.augment, self.rng)
+        labels = rng.choice(len(names), size, p=self._shares)
+        camera = Camera(self.augment, rng)
         inputs = [self._preprocess(self._seen(camera, names[at])) for at in labels]
-        return torch.from_numpy(np.stack(inputs)), torch.from_numpy(labels)
+        return Batch(
+            torch.from_numpy(np.stack(inputs)), torch.from_numpy(labels), lambda at: f"a cut of {names[labels[at]]!r}"
+        )
 
     def _seen(self, camera: Camera, label: str) -> Floats:
-        patch = cut(*self._pool.draw(label), self.size)
+        patch = cut(*self._pool.draw(label, camera.rng), self.size)
         return camera.see(patch, turnable=label not in SCENES, invert=self.augment.invert.get(label, 0.0))
 
     def held_out(self) -> list[HeldOut]:
@@ -123,15 +123,17 @@ class _Pool:
     """All pictures to learn from, and what may be cut out of them for each class."""
 
     def __init__(self, pictures: Sequence[Picture], task: ThermalTask) -> None:
-        self.pictures, self.how, self.rng = pictures, task.augment, task.rng
+        self.pictures, self.how = pictures, task.augment
         self._groups = {label: self._by_date(label) for label in task.classes if label not in (GROUND, *SCENES)}
         self._scenes = {label: self._showing(*SCENES[label]) for label in task.classes if label in SCENES}
         self._sizes = [size_of(thing.rect) for picture in pictures for thing in picture.things]
         choices: dict[str, Sequence[object]] = {GROUND: self._sizes, **self._groups, **self._scenes}
-        require_every_class(np.array([len(choices[label]) for label in task.classes]), task.recipe)
-        self._drawn = {label: self._drawings(label) for label in self.how.drawn if label in task.classes}
+        require_every_class(np.array([len(choices[label]) for label in task.classes]), task.edge)
+        # Painted once, always the same: a batch depends on its own chance alone.
+        chance = np.random.default_rng(0)
+        self._drawn = {label: self._drawings(label, chance) for label in self.how.drawn if label in task.classes}
 
-    def draw(self, label: str) -> Cut:
+    def draw(self, label: str, rng: np.random.Generator) -> Cut:
         """One random cut of a class.
 
         Raises
@@ -139,12 +141,12 @@ class _Pool:
         RecordingError: no picture has room for one.
         """
         if label == GROUND:
-            return self._ground()
+            return self._ground(rng)
         if label in SCENES:
-            return self._free_scene() if not any(SCENES[label]) else self._scene(label)
-        if label in self._drawn and self.rng.random() < self.how.drawn[label]:
-            return self._painted(self._drawn[label])
-        return self._thing(self._groups[label])
+            return self._free_scene(rng) if not any(SCENES[label]) else self._scene(label, rng)
+        if label in self._drawn and rng.random() < self.how.drawn[label]:
+            return self._painted(self._drawn[label], rng)
+        return self._thing(self._groups[label], rng)
 
     def _by_date(self, label: str) -> list[list[tuple[Picture, Rect]]]:
         """Boxes of one class, grouped by date and light."""
@@ -160,82 +162,82 @@ class _Pool:
         contents = [picture.shows(picture.frame) for picture in self.pictures]
         return [p for p, (has, have) in zip(self.pictures, contents, strict=True) if has >= people and have >= vehicles]
 
-    def _drawings(self, label: str) -> list[Drawing]:
+    def _drawings(self, label: str, rng: np.random.Generator) -> list[Drawing]:
         """Things painted onto ground of the pictures to learn from."""
         if label not in DRAWERS:
             raise OptionError("cannot be drawn", where="augment.drawn", wanted=", ".join(DRAWERS), got=repr(label))
         drawer = DRAWERS[label]
         drawings = []
         for _ in range(self.how.drawings):
-            image, (left, top, _, _) = self._free(drawer.side, drawer.side)
+            image, (left, top, _, _) = self._free(drawer.side, drawer.side, rng)
             corner = int(left), int(top)
             ground = image.crop((*corner, corner[0] + drawer.side, corner[1] + drawer.side))
-            drawings.append(drawer.draw(ground, self.rng))
+            drawings.append(drawer.draw(ground, rng))
         return drawings
 
-    def _painted(self, drawings: Sequence[Drawing]) -> Cut:
-        drawing = drawings[int(self.rng.integers(len(drawings)))]
-        return self._framed(drawing.image, jittered(drawing.rect, self.how.jitter, self.rng), self.how.margin(self.rng))
+    def _painted(self, drawings: Sequence[Drawing], rng: np.random.Generator) -> Cut:
+        drawing = drawings[int(rng.integers(len(drawings)))]
+        return self._framed(drawing.image, jittered(drawing.rect, self.how.jitter, rng), self.how.margin(rng), rng)
 
-    def _thing(self, groups: Sequence[Sequence[tuple[Picture, Rect]]]) -> Cut:
-        how, rng = self.how, self.rng
+    def _thing(self, groups: Sequence[Sequence[tuple[Picture, Rect]]], rng: np.random.Generator) -> Cut:
+        how = self.how
         weights = np.array([len(group) ** how.date_power for group in groups])
         group = groups[int(rng.choice(len(groups), p=weights / weights.sum()))]
         picture, rect = group[int(rng.integers(len(group)))]
         image, rect, margin = picture.image, jittered(rect, how.jitter, rng), how.margin(rng)
         if rng.random() < how.rotate:
             image, rect = rotate(image, rect, rng.uniform(-how.angle_deg, how.angle_deg), margin)
-        return self._framed(image, rect, margin)
+        return self._framed(image, rect, margin, rng)
 
-    def _framed(self, image: Image.Image, rect: Rect, margin: float) -> Cut:
-        return image, expanded(rect, margin, bool(self.rng.random() < self.how.square), image.size)
+    def _framed(self, image: Image.Image, rect: Rect, margin: float, rng: np.random.Generator) -> Cut:
+        return image, expanded(rect, margin, bool(rng.random() < self.how.square), image.size)
 
-    def _ground(self) -> Cut:
+    def _ground(self, rng: np.random.Generator) -> Cut:
         """Empty ground of the size of some box and its surroundings."""
-        width, height = self._sizes[int(self.rng.integers(len(self._sizes)))]
-        stretch = self.rng.uniform(1.0, 2.5)
-        return self._free(min(width * stretch, MOST_GROUND), min(height * stretch, MOST_GROUND))
+        width, height = self._sizes[int(rng.integers(len(self._sizes)))]
+        stretch = rng.uniform(1.0, 2.5)
+        return self._free(min(width * stretch, MOST_GROUND), min(height * stretch, MOST_GROUND), rng)
 
-    def _free_scene(self) -> Cut:
-        side = between(EMPTY_SCENE, self.rng)
-        return self._free(side, side * self.rng.uniform(0.7, 1.0))
+    def _free_scene(self, rng: np.random.Generator) -> Cut:
+        side = between(EMPTY_SCENE, rng)
+        return self._free(side, side * rng.uniform(0.7, 1.0), rng)
 
-    def _free(self, width: float, height: float) -> Cut:
+    def _free(self, width: float, height: float, rng: np.random.Generator) -> Cut:
         """A place of that size that no box touches."""
         for _ in range(TRIES):
-            picture = self.pictures[int(self.rng.integers(len(self.pictures)))]
+            picture = self.pictures[int(rng.integers(len(self.pictures)))]
             if picture.image.width < width or picture.image.height < height:
                 continue
-            rect = random_rect(width, height, picture.image.size, self.rng)
+            rect = random_rect(width, height, picture.image.size, rng)
             if picture.is_free(rect):
                 return picture.image, rect
         raise RecordingError(f"no picture has {width:.0f} x {height:.0f} pixels of empty ground")
 
-    def _scene(self, label: str) -> Cut:
+    def _scene(self, label: str, rng: np.random.Generator) -> Cut:
         """A whole frame or a part of it that shows just this."""
         pictures = self._scenes[label]
         for _ in range(TRIES):
-            picture = pictures[int(self.rng.integers(len(pictures)))]
-            rect = self._view(picture.image.size)
+            picture = pictures[int(rng.integers(len(pictures)))]
+            rect = self._view(picture.image.size, rng)
             if picture.shows(rect) == SCENES[label]:
                 return picture.image, rect
         raise RecordingError(f"no part of any picture is a {label!r}")
 
-    def _view(self, limit: tuple[int, int]) -> Rect:
-        whole = self.rng.random() < self.how.whole
-        part = 1.0 if whole else between(self.how.part, self.rng)
-        height = min(1.0, part * math.exp(self.rng.normal(0, 0.08)))  # cameras differ in the ratio of their sides
-        return random_rect(limit[0] * part, limit[1] * height, limit, self.rng)
+    def _view(self, limit: tuple[int, int], rng: np.random.Generator) -> Rect:
+        whole = rng.random() < self.how.whole
+        part = 1.0 if whole else between(self.how.part, rng)
+        height = min(1.0, part * math.exp(rng.normal(0, 0.08)))  # cameras differ in the ratio of their sides
+        return random_rect(limit[0] * part, limit[1] * height, limit, rng)
 
 
-def _preprocessor(recipe: Recipe) -> tuple[ThermalPreprocessor, int]:
-    """The recipe's preprocessor and the side of what comes out of it.
+def _preprocessor(node: Node) -> tuple[ThermalPreprocessor, int]:
+    """The node's preprocessor and the side of what comes out of it.
 
     Raises
     ------
     OptionError: it is another modality's.
     """
-    built = preprocess.build(recipe.preprocess)
+    built = preprocess.build(node.preprocess)
     if not isinstance(built, ThermalPreprocessor):
         raise OptionError("preprocess.kind does not fit the modality", wanted="thermal", got=built.kind)
     return built, built.size

@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,46 +19,57 @@ from edgebind.train.recipe import Recipe
 
 RECIPE = """
 space = "test"
-modality = "imu"
-student = "imu-s"
 seed = 3
 out = "OUT"
 licence = "none"
 
-[window]
+[nodes.imu]
+modality = "imu"
+tower = "imu-s"
+
+[nodes.imu.window]
 rate_hz = 100.0
 seconds = 2.0
 hop_seconds = 0.5
 channels = ["ax", "ay", "az", "gx", "gy", "gz"]
 units = ["m/s²", "m/s²", "m/s²", "rad/s", "rad/s", "rad/s"]
 
-[preprocess]
+[nodes.imu.preprocess]
 kind = "imu"
 
-[[data]]
-reader = "spsw"
-path = "DATA"
-folds = [["s01"], ["s02"]]
-
-[[prompts]]
-label = "WALKING"
-texts = ["walking", "a person walking"]
-
-[[prompts]]
-label = "SEATED"
-texts = ["sitting"]
-
-[[questions]]
-name = "activity"
-groups = [["WALKING"], ["SEATED"]]
+[nodes.text]
+modality = "text"
+tower = "sentences"
+frozen = true
 
 [training]
 steps = 12
 batch = 16
 learning_rate = 0.003
-temperature = 0.1
 warmup_steps = 2
+save_every = 5
+
+[[edges]]
+ends = ["imu", "text"]
+temperature = 0.1
 prompt_weight = 0.5
+
+[[edges.data]]
+reader = "spsw"
+path = "DATA"
+folds = [["s01"], ["s02"]]
+
+[[edges.prompts]]
+label = "WALKING"
+texts = ["walking", "a person walking"]
+
+[[edges.prompts]]
+label = "SEATED"
+texts = ["sitting"]
+
+[[edges.questions]]
+name = "activity"
+groups = [["WALKING"], ["SEATED"]]
 """
 
 
@@ -89,10 +101,15 @@ def _encode(prompts: Sequence[str]) -> np.ndarray:
     return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
 
 
+def _with_data(plan: Recipe, **changes: Any) -> Recipe:
+    edge = plan.edges[0]
+    return replace(plan, edges=(replace(edge, data=(replace(edge.data[0], **changes),)),))
+
+
 def test_learns_what_strangers_do(plan: Recipe) -> None:
     long = replace(plan, training=replace(plan.training, steps=40))
     report = bind.bind(long, _encode)
-    figures = report["held_out"][""]["activity"]
+    figures = report["held_out"]["imu-text"][""]["activity"]
     assert figures["balanced_accuracy"] > 0.95
     assert len(figures["folds"]) == 2
     assert np.sum(figures["confusion"]) == figures["items"] > 20
@@ -109,10 +126,9 @@ def test_the_tower_comes_back_from_its_file(plan: Recipe) -> None:
     torch.testing.assert_close(vectors.norm(dim=1), torch.ones(2))
 
 
-def test_a_stopped_run_goes_on_exactly(plan: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stopped_run_goes_on_exactly(plan: Recipe, tmp_path: Path) -> None:
     whole = replace(plan, out=str(tmp_path / "whole"))
     stopped = replace(plan, out=str(tmp_path / "stopped"))
-    monkeypatch.setattr(bind, "SAVE_EVERY", 5)
     bind.bind(whole, _encode)
 
     def pull_the_plug(stage: str, step: int, steps: int, loss: float) -> None:
@@ -137,6 +153,11 @@ def test_a_stopped_run_goes_on_exactly(plan: Recipe, tmp_path: Path, monkeypatch
         ("seed = 3\n", "", "key 'seed' is missing"),
         ("seed = 3", 'seed = "three"', "key 'seed' has the wrong type"),
         ('modality = "imu"', 'modality = "smell"', "unknown modality"),
+        ('tower = "imu-s"', 'tower = "imu-s"\nsize = 3', "unknown key 'nodes.imu.size'"),
+        ('["imu", "text"]', '["imu", "sound"]', "an edge ends in no node"),
+        ('["imu", "text"]', '["imu"]', "an edge has two ends"),
+        ("batch = 16", "batch = 16\nchunk = 5", "not made of whole chunks"),
+        ("batch = 16", 'batch = 16\nprecision = "fp8"', "unknown training.precision"),
         ("steps = 12", "step = 12", "unknown key 'training.step'"),
         ('[["WALKING"], ["SEATED"]]', '[["RUNNING"]]', "names a class without prompts"),
         ("seed = 3", "seed = ", "the recipe is no TOML"),
@@ -151,21 +172,20 @@ def test_a_wrong_recipe_is_one_clear_line(tmp_path: Path, old: str, new: str, me
 
 
 def test_a_class_without_data_is_one_clear_line(plan: Recipe) -> None:
-    flying = replace(plan.prompts[0], label="FLYING")
+    edge = plan.edges[0]
+    flying = replace(edge.prompts[0], label="FLYING")
     with pytest.raises(OptionError, match="class 'FLYING' has no training data"):
-        bind.bind(replace(plan, prompts=(*plan.prompts, flying)), _encode)
+        bind.bind(replace(plan, edges=(replace(edge, prompts=(*edge.prompts, flying)),)), _encode)
 
 
 def test_missing_data_is_one_clear_line(plan: Recipe, tmp_path: Path) -> None:
-    elsewhere = replace(plan.data[0], path=str(tmp_path / "nowhere"))
     with pytest.raises(RecordingError, match="no recordings in the layout"):
-        bind.bind(replace(plan, data=(elsewhere,)), _encode)
+        bind.bind(_with_data(plan, path=str(tmp_path / "nowhere")), _encode)
 
 
 def test_a_stranger_that_is_not_in_the_data_is_one_clear_line(plan: Recipe) -> None:
-    data = replace(plan.data[0], folds=(("s99",),))
     with pytest.raises(OptionError, match="a held-out group is not in the data"):
-        bind.bind(replace(plan, data=(data,)), _encode)
+        bind.bind(_with_data(plan, folds=(("s99",),)), _encode)
 
 
 def test_a_loss_that_is_no_number_stops_the_run(plan: Recipe) -> None:
@@ -174,5 +194,7 @@ def test_a_loss_that_is_no_number_stops_the_run(plan: Recipe) -> None:
     def poisoned(prompts: Sequence[str]) -> np.ndarray:
         return np.full((len(prompts), 32), np.nan, np.float32)
 
-    with pytest.raises(EdgebindError, match="the loss at step 0 is nan"):
+    with pytest.raises(
+        EdgebindError, match=r"batch 0, chunk 0, row 0: imu-text s0\d at .* s: the loss at step 0 is nan"
+    ):
         bind.bind(plan, poisoned)

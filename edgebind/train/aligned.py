@@ -1,0 +1,131 @@
+"""Augmentation of a pair: what moves both sensors moves both alike, what only one of them feels stays its own.
+
+    both cameras      one crop and one flip for the two          gain, offset, gamma, noise, dead pixels: each its own
+    IMU               its mounting, strength, noise and a silent channel; time is never cut on one side alone
+
+Photometry respects what values mean: a thermal or colour frame may be brighter or dimmer, metres of depth only a little.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgebind import modality as modalities
+from edgebind.errors import OptionError
+from edgebind.train import imu
+from edgebind.train.recipe import Node, from_table
+
+Frame = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class PictureAugment:
+    """Probabilities and strengths for a camera's frames."""
+
+    crop: float = 0.0
+    """Largest share of each side that may be cut away."""
+    flip: float = 0.0
+    """Probability that left and right change places."""
+    gain: float = 0.0
+    """Standard deviation of the log of the contrast about the frame's mean."""
+    offset: float = 0.0
+    """Standard deviation of the brightness, in the frame's own range."""
+    colour: float = 0.0
+    """Standard deviation of the log of each colour's gain."""
+    noise: float = 0.0
+    """Largest standard deviation of the noise, in the frame's own range."""
+    dead_pixels: float = 0.0
+    """Probability that some pixels stand still at one end of the range."""
+    grey: float = 0.0
+    """Probability that colours are lost."""
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """Where both cameras of a pair look: a part of the frame, mirrored or not. Fractions of height and width."""
+
+    top: float
+    bottom: float
+    left: float
+    right: float
+    flip: bool
+
+    def apply(self, frame: Frame) -> Frame:
+        """(height, width[, 3]) -> the part, as a view."""
+        height, width = frame.shape[:2]
+        rows = slice(round(self.top * height), max(round(self.top * height) + 1, round(self.bottom * height)))
+        columns = slice(round(self.left * width), max(round(self.left * width) + 1, round(self.right * width)))
+        part = frame[rows, columns]
+        return part[:, ::-1] if self.flip else part
+
+
+def draw_geometry(how: PictureAugment, rng: np.random.Generator) -> Geometry:
+    """A random part whose sides are at least 1 - crop of the frame's."""
+    height, width = 1 - how.crop * rng.random(2)
+    top, left = rng.random() * (1 - height), rng.random() * (1 - width)
+    return Geometry(top, top + height, left, left + width, bool(rng.random() < how.flip))
+
+
+Bend = Callable[[Any, np.random.Generator, Geometry | None], Any]
+"""Samples in physical units -> as another sensor would have seen them."""
+
+
+def bender(node: Node) -> tuple[Bend, PictureAugment | None]:
+    """The augmentation of a node's samples, and its geometry where it is a camera.
+
+    Raises
+    ------
+    OptionError: constants that do not exist, or a modality that has no augmentation.
+    """
+    if modalities.get(node.modality).is_camera:
+        how: PictureAugment = from_table(PictureAugment, node.augment, where="recipe", prefix="augment.")
+        return (lambda frame, rng, where: _see(frame, how, rng, where)), how
+    if node.modality == "imu":
+        about: imu.Augment = from_table(imu.Augment, node.augment, where="recipe", prefix="augment.")
+        return (lambda window, rng, _: _carry(window, about, rng)), None
+    if node.augment:
+        raise OptionError("this modality has no augmentation", where="recipe", wanted="no augment", got=node.modality)
+    return (lambda sample, rng, _: sample), None
+
+
+def _see(frame: Frame, how: PictureAugment, rng: np.random.Generator, where: Geometry | None) -> Frame:
+    part = (where or draw_geometry(how, rng)).apply(frame)
+    low, high = _range(frame)
+    level = (part.astype(np.float32) - low) / (high - low)
+    level = _photometry(level, how, rng)
+    if rng.random() < how.dead_pixels:
+        rows, columns = (rng.integers(0, side, 5) for side in level.shape[:2])
+        level[rows, columns] = float(rng.integers(2))
+    values = np.clip(level, 0, 1) * (high - low) + low
+    return np.round(values).astype(frame.dtype) if frame.dtype.kind == "u" else values.astype(frame.dtype)
+
+
+def _range(frame: Frame) -> tuple[float, float]:
+    """What counts as black and white: the type's ends for 8-bit, the frame's own otherwise."""
+    if frame.dtype == np.uint8:
+        return 0.0, 255.0
+    low, high = float(frame.min()), float(frame.max())
+    return low, max(high, low + 1e-3)
+
+
+def _photometry(level: Frame, how: PictureAugment, rng: np.random.Generator) -> Frame:
+    middle = level.mean()
+    level = (level - middle) * np.exp(rng.normal(0, how.gain)) + middle + rng.normal(0, how.offset)
+    if level.ndim == 3:
+        level = level * np.exp(rng.normal(0, how.colour, 3))
+        if rng.random() < how.grey:
+            level = np.repeat(level.mean(axis=2, keepdims=True), 3, axis=2)
+    return level + rng.normal(0, 1, level.shape) * rng.uniform(0, how.noise) if how.noise else level
+
+
+def _carry(window: Frame, how: imu.Augment, rng: np.random.Generator) -> Frame:
+    """(6, length) m/s² and rad/s -> the same movement felt by a sensor mounted otherwise."""
+    carriers = np.zeros(1, np.int64)
+    turn = imu.mountings(carriers, how, rng)
+    moved = imu.turned(window[None].astype(np.float64), turn)
+    return imu.silence(imu.disturb(moved, carriers, how, rng).astype(np.float32), how.lost, rng)[0]

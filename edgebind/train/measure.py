@@ -1,0 +1,163 @@
+"""What a graph makes of what it has never seen: zero-shot answers of labelled edges, retrieval of pairs, emergent alignment."""
+
+from __future__ import annotations
+
+import functools
+import operator
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from edgebind.signals import Floats
+from edgebind.train import accuracy
+from edgebind.train.accuracy import Answer
+from edgebind.train.graph import GraphObjective
+from edgebind.train.pairs import PairSource
+from edgebind.train.recipe import Edge
+from edgebind.train.sources import Drawn, LabelledSource
+
+DEPTHS = (1, 5, 10)
+"""Recall is asked for among so many nearest."""
+BATCH = 512
+"""Items embedded at once."""
+
+
+@dataclass(frozen=True)
+class Retrieved:
+    """How well each end of some pairs finds the other among all of them."""
+
+    pairs: int
+    hits: tuple[tuple[int, ...], tuple[int, ...]]
+    """First end finds second, second finds first: how many at each of `DEPTHS`."""
+    chance: float
+    """Expected first places of a guess: pairs / candidates of each."""
+
+    def __add__(self, other: Retrieved) -> Retrieved:
+        forward, backward = (
+            tuple(map(operator.add, mine, yours)) for mine, yours in zip(self.hits, other.hits, strict=True)
+        )
+        return Retrieved(self.pairs + other.pairs, (forward, backward), self.chance + other.chance)
+
+    def to_dict(self, ends: Sequence[str]) -> dict[str, Any]:
+        ways = (f"{ends[0]} to {ends[1]}", f"{ends[1]} to {ends[0]}")
+        recalls = {
+            way: {f"recall@{k}": round(hit / self.pairs, 4) for k, hit in zip(DEPTHS, hits, strict=True)}
+            for way, hits in zip(ways, self.hits, strict=True)
+        }
+        return {"pairs": self.pairs, "chance": round(self.chance / self.pairs, 4), **recalls}
+
+
+Answers = dict[str, dict[str, Answer]]
+"""Variant of the held-out items -> question -> answer."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One fold's results."""
+
+    answers: dict[str, Answers]
+    """Labelled edge -> answers."""
+    retrieved: dict[str, Retrieved]
+    """Edge of pairs -> how its held-out pairs are found."""
+
+    def to_dict(self) -> dict[str, Any]:
+        answers = {
+            edge: {v: {q: a.to_dict() for q, a in asked.items()} for v, asked in variants.items()}
+            for edge, variants in self.answers.items()
+        }
+        retrieved = {edge: [r.pairs, r.hits, r.chance] for edge, r in self.retrieved.items()}
+        return {"answers": answers, "retrieved": retrieved}
+
+    @classmethod
+    def from_dict(cls, table: Mapping[str, Any]) -> Measured:
+        answers = {
+            edge: {v: {q: Answer.from_dict(a) for q, a in asked.items()} for v, asked in variants.items()}
+            for edge, variants in table["answers"].items()
+        }
+        retrieved = {
+            edge: Retrieved(pairs, (tuple(hits[0]), tuple(hits[1])), chance)
+            for edge, (pairs, hits, chance) in table["retrieved"].items()
+        }
+        return cls(answers, retrieved)
+
+
+def measure(objective: GraphObjective, towers: nn.ModuleDict) -> Measured:
+    """Judge `towers` (usually the moving average) on what the objective's sources held out."""
+    answers, retrieved = {}, {}
+    for edge, source in zip(objective.recipe.edges, objective.sources, strict=True):
+        if isinstance(source, LabelledSource):
+            answers[edge.name] = _answers(objective, towers, edge, source)
+        elif isinstance(source, PairSource) and (drawn := source.held_out()) is not None:
+            retrieved[edge.name] = retrieve(*both(objective, towers, edge.ends, drawn))
+    return Measured(answers, retrieved)
+
+
+def _answers(objective: GraphObjective, towers: nn.ModuleDict, edge: Edge, source: LabelledSource) -> Answers:
+    left, right = edge.ends
+    canonical = vectors_of(objective, towers, right, source.canonical)
+    labels = [prompts.label for prompts in edge.prompts]
+    found: Answers = {}
+    for held in source.held_out():
+        vectors = vectors_of(objective, towers, left, torch.from_numpy(held.inputs))
+        asked = {q.name: accuracy.ask(q, vectors, held.labels, canonical, labels) for q in edge.questions}
+        found[held.variant] = {name: answer for name, answer in asked.items() if answer is not None}
+    return found
+
+
+def both(objective: GraphObjective, towers: nn.ModuleDict, ends: Sequence[str], drawn: Drawn) -> tuple[Floats, Floats]:
+    """(pairs, dim) unit rows of the two ends."""
+    left, right = ends
+    return vectors_of(objective, towers, left, drawn.left), vectors_of(objective, towers, right, drawn.right)
+
+
+@torch.no_grad()
+def vectors_of(objective: GraphObjective, towers: nn.ModuleDict, node: str, inputs: Tensor) -> Floats:
+    """(items, ...) inputs of a node -> (items, dim) unit rows, in eval mode."""
+    module = (towers[node] if node in towers else objective.nodes[node].module).eval()
+    parts = [module(inputs[at : at + BATCH].to(objective.device)).float().cpu() for at in range(0, len(inputs), BATCH)]
+    rows: Floats = torch.cat(parts).numpy()
+    return rows
+
+
+def retrieve(left: Floats, right: Floats) -> Retrieved:
+    """Row i of `left` belongs to row i of `right`: how often is it among the nearest, both ways?"""
+    cosines = left @ right.T
+    hits = (_hits(cosines), _hits(cosines.T))
+    return Retrieved(len(left), hits, 1.0)
+
+
+def _hits(cosines: Floats) -> tuple[int, ...]:
+    better = (cosines > np.diagonal(cosines)[:, None]).sum(axis=1)
+    return tuple(int((better < depth).sum()) for depth in DEPTHS)
+
+
+def pool(folds: Sequence[Measured], edges: Sequence[Edge]) -> dict[str, Any]:
+    """Edge -> figures over the items of all folds, with the balanced accuracy of each fold by itself."""
+    pooled: dict[str, Any] = {}
+    for edge in edges:
+        parts = [fold.answers[edge.name] for fold in folds if edge.name in fold.answers]
+        found = [fold.retrieved[edge.name] for fold in folds if edge.name in fold.retrieved]
+        if parts:
+            pooled[edge.name] = _pool_answers(parts)
+        if found:
+            pooled[edge.name] = functools.reduce(operator.add, found).to_dict(edge.ends)
+    return pooled
+
+
+def _pool_answers(parts: Sequence[Answers]) -> dict[str, dict[str, Any]]:
+    pooled: dict[str, dict[str, Any]] = {}
+    for variant in dict.fromkeys(v for answers in parts for v in answers):
+        mine = [answers.get(variant, {}) for answers in parts]
+        pooled[variant] = {
+            q: _pool_question([a[q] for a in mine if q in a]) for q in dict.fromkeys(q for a in mine for q in a)
+        }
+    return pooled
+
+
+def _pool_question(answers: Sequence[Answer]) -> dict[str, Any]:
+    each = [round(accuracy.balanced(answer.confusion), 4) for answer in answers]
+    return {**functools.reduce(operator.add, answers).to_dict(), "folds": each}

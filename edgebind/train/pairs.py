@@ -1,0 +1,263 @@
+"""Pairs of two sensors that saw the same thing.
+
+    reader       path                                       pairs
+    folders      a folder with one folder for each sensor   files of the same name below the two `folders`
+    table        a .jsonl file                              {"vision": "a.jpg", "imu": "a.npy", "group": "walk 3"} a line
+    webdataset   a folder of .tar shards                    00017.vision.jpg, 00017.thermal.png of the same key
+
+Pictures are read as everywhere in edgebind; `.npy` holds samples in physical units, (6, length) for an IMU; sounds are what
+their preprocessor takes; in a table `text` is the text itself.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgebind import modality as modalities
+from edgebind.errors import OptionError, RecordingError
+from edgebind.train.aligned import bender, draw_geometry
+from edgebind.train.nodes import NodeTower
+from edgebind.train.recipe import Alignment, Data, Edge
+from edgebind.train.shards import Record, Shards
+from edgebind.train.sources import Drawn
+
+KEPT_BYTES = 1 << 30
+"""Decoded samples that stay in memory; what does not fit is read again each time."""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One thing as two sensors saw it."""
+
+    name: str
+    group: str
+    """Held out together: a run, a place. Empty: each pair by itself."""
+    load: tuple[Callable[[], Any], Callable[[], Any]]
+    """Samples of the first end and of the second, in physical units."""
+
+
+class _Ends:
+    """Pairs of samples -> inputs of both towers, augmented or as they are."""
+
+    def __init__(self, left: NodeTower, right: NodeTower) -> None:
+        self.towers = (left, right)
+        self._bends, self._shapes = zip(*(bender(tower.node) for tower in self.towers), strict=True)
+
+    def bent(self, samples: tuple[Any, Any], rng: np.random.Generator) -> tuple[Any, Any]:
+        """Both as other sensors would have seen them; two cameras keep looking at the same part."""
+        first, second = self._shapes
+        where = draw_geometry(first, rng) if first is not None and second is not None else None
+        one, other = (bend(sample, rng, where) for bend, sample in zip(self._bends, samples, strict=True))
+        return one, other
+
+    def drawn(self, samples: list[tuple[Any, Any]], kinds: list[int], names: list[str]) -> Drawn:
+        """Inputs of both ends."""
+        import torch
+
+        left, right = (
+            tower.prepare([pair[at] for pair in samples] if tower.node.tower != "cached" else names)
+            for at, tower in enumerate(self.towers)
+        )
+        return Drawn(left, right, torch.tensor(kinds), lambda row: names[row])
+
+
+class PairSource:
+    """Pairs of a folder or a table, drawn by chance."""
+
+    def __init__(self, edge: Edge | Alignment, left: NodeTower, right: NodeTower, fold: int | None) -> None:
+        self._ends = _Ends(left, right)
+        modalities_ = (left.node.modality, right.node.modality)
+        self._learned: list[Pair] = []
+        self._held_out: list[Pair] = []
+        for data in edge.data:
+            for pair, held in _split(data, read(data, *modalities_), fold):
+                (self._held_out if held else self._learned).append(pair)
+        self._kept: dict[str, tuple[Any, Any]] = {}
+        self._room = KEPT_BYTES
+        if not self._learned and fold is not None:
+            raise OptionError("no pair is left to learn from", wanted="at least one that is not held out")
+
+    def draw(self, first: int, size: int, rng: np.random.Generator) -> Drawn:
+        """(size,) pairs, none twice unless there are fewer; a pair's number is its kind."""
+        pairs = self._learned
+        at = rng.choice(len(pairs), size, replace=size > len(pairs)).tolist()
+        samples = [self._ends.bent(self._load(pairs[index]), rng) for index in at]
+        return self._ends.drawn(samples, at, [pairs[index].name for index in at])
+
+    def held_out(self) -> Drawn | None:
+        """Every pair that is held out, as it is."""
+        return self._plain(self._held_out)
+
+    def everything(self) -> Drawn | None:
+        """Every pair, as it is."""
+        return self._plain([*self._learned, *self._held_out])
+
+    def _plain(self, pairs: list[Pair]) -> Drawn | None:
+        if not pairs:
+            return None
+        return self._ends.drawn([self._load(p) for p in pairs], list(range(len(pairs))), [p.name for p in pairs])
+
+    def _load(self, pair: Pair) -> tuple[Any, Any]:
+        if pair.name in self._kept:
+            return self._kept[pair.name]
+        one, other = (
+            load() if tower.node.tower != "cached" else None
+            for load, tower in zip(pair.load, self._ends.towers, strict=True)
+        )
+        size = sum(sample.nbytes for sample in (one, other) if isinstance(sample, np.ndarray))
+        if size <= self._room:
+            self._room -= size
+            self._kept[pair.name] = (one, other)
+        return one, other
+
+
+class ShardSource:
+    """Pairs of shards, in the shards' own order: far more than memory holds."""
+
+    def __init__(self, data: Data, left: NodeTower, right: NodeTower, seed: int) -> None:
+        self._ends = _Ends(left, right)
+        self._shards = Shards(sorted(Path(data.path).glob("*.tar")), seed=seed)
+        self._names = tuple(tower.node.modality for tower in (left, right))
+
+    def draw(self, first: int, size: int, rng: np.random.Generator) -> Drawn:
+        """Records `first` to `first + size` of the run."""
+        records = self._shards.take(first, size)
+        samples = [(_decode(record, self._names[0]), _decode(record, self._names[1])) for record in records]
+        names = [str(record["__key__"]) for record in records]
+        kinds = [(first + at) % len(self._shards) for at in range(size)]
+        return self._ends.drawn([self._ends.bent(pair, rng) for pair in samples], kinds, names)
+
+
+def read(data: Data, left: str, right: str) -> list[Pair]:
+    """All pairs of one folder or table, in the order of their names.
+
+    Raises
+    ------
+    OptionError: there is no reader of that name.
+    RecordingError: nothing of that layout is there.
+    """
+    if data.reader not in READERS:
+        raise OptionError("unknown reader", where=data.path, wanted=" or ".join(READERS), got=repr(data.reader))
+    found = READERS[data.reader](data, left, right)
+    if not found:
+        raise RecordingError(f"no pairs in the layout {data.reader!r}", where=data.path)
+    return sorted(found, key=lambda pair: pair.name)
+
+
+def _split(data: Data, pairs: list[Pair], fold: int | None) -> list[tuple[Pair, bool]]:
+    """Each pair, and whether it is held out."""
+    if data.parts and not data.folds:
+        part = [at * data.parts // len(pairs) for at in range(len(pairs))]
+        return [(pair, number == fold) for pair, number in zip(pairs, part, strict=True)]
+    absent = sorted({name for fold_ in data.folds for name in fold_} - {pair.group for pair in pairs})
+    if absent:
+        raise OptionError("a held-out group is not in the data", where=data.path, got=absent[0])
+    return [(pair, pair.group in data.held_out(fold)) for pair in pairs]
+
+
+def _read_folders(data: Data, left: str, right: str) -> list[Pair]:
+    if len(data.folders) != 2:
+        raise OptionError("two folders are wanted", where=data.path, wanted='folders = ["ir", "vi"]', got=data.folders)
+    ones, others = (_by_stem(Path(data.path) / name) for name in data.folders)
+    return [
+        Pair(stem, str(Path(stem).parent), (_loader(ones[stem], left), _loader(others[stem], right)))
+        for stem in sorted(ones.keys() & others.keys())
+    ]
+
+
+def _by_stem(folder: Path) -> dict[str, Path]:
+    if not folder.is_dir():
+        raise RecordingError("no such folder", where=folder)
+    return {str(p.relative_to(folder).with_suffix("")): p for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+def _read_table(data: Data, left: str, right: str) -> list[Pair]:
+    path, found = Path(data.path), []
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except OSError as error:
+        raise RecordingError(f"cannot be read: {error.strerror or error}", where=path) from error
+    for number, line in enumerate(lines, 1):
+        if line.strip():
+            row = _row(line, f"{path}, line {number}", left, right)
+            loads = tuple(_loader_of(row[end], path.parent, end) for end in (left, right))
+            found.append(Pair(f"{number:06} {row[left]}", str(row.get("group", "")), (loads[0], loads[1])))
+    return found
+
+
+def _row(line: str, where: str, left: str, right: str) -> dict[str, Any]:
+    try:
+        row = json.loads(line)
+    except ValueError as error:
+        raise RecordingError("is no JSON", where=where, got=error) from error
+    absent = [end for end in (left, right) if not isinstance(row, dict) or not isinstance(row.get(end), str)]
+    if absent:
+        raise RecordingError(f"no {absent[0]!r} in a row", where=where, wanted=f"{left} and {right}, as text")
+    return dict(row)
+
+
+def _loader_of(value: str, folder: Path, modality: str) -> Callable[[], Any]:
+    return (lambda: value) if modality == "text" else _loader(folder / value, modality)
+
+
+def _loader(path: Path, modality: str) -> Callable[[], Any]:
+    return lambda: load_sample(path, modality)
+
+
+def load_sample(path: Path, modality: str) -> Any:
+    """One file -> samples in physical units.
+
+    Raises
+    ------
+    RecordingError: it cannot be read, or is nothing that this modality could be.
+    """
+    if path.suffix == ".npy":
+        return _array(path)
+    if modality == "audio":
+        from edgebind.preprocess import audio
+
+        samples, rate = audio.read_wave(path)
+        return audio.resample_windowed_sinc(samples, rate, round(modalities.get("audio").rate_hz))
+    if modality == "text":
+        return path.read_text(encoding="utf-8")
+    if modalities.get(modality).is_camera:
+        from edgebind.preprocess.images import read_image
+
+        return read_image(path)
+    raise RecordingError("a file that this modality cannot be", where=path, wanted=f"a .npy of {modality}")
+
+
+def _array(source: Path | io.BytesIO, where: str = "") -> Any:
+    try:
+        return np.load(source, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        place = where or str(source)
+        raise RecordingError("is no array of numbers", where=place, wanted="a .npy without objects") from error
+
+
+def _decode(record: Record, modality: str) -> Any:
+    """A record's sample of one modality: the bytes behind `<modality>.<format>`."""
+    name = str(record["__key__"])
+    keys = [key for key in record if key.split(".")[0] == modality]
+    if len(keys) != 1:
+        got = ", ".join(key for key in record if not key.startswith("__"))
+        raise RecordingError(f"no {modality!r} in a record", where=name, wanted=f"one {modality}.FORMAT", got=got)
+    data, kind = record[keys[0]], keys[0].partition(".")[2]
+    if modality == "text":
+        return data.decode("utf-8")
+    if kind == "npy":
+        return _array(io.BytesIO(data), where=name)
+    from edgebind.preprocess.images import decode_image
+
+    return decode_image(data, name)
+
+
+READERS: dict[str, Callable[[Data, str, str], list[Pair]]] = {"folders": _read_folders, "table": _read_table}
+"""Layouts that are listed as a whole; `webdataset` is read as a stream."""

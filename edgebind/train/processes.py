@@ -1,0 +1,89 @@
+"""One process or many: what the processes of `torchrun` tell each other. With one process nothing is sent.
+
+Chunks of a batch are dealt out in order: process 0 has the first ones. Vectors are gathered in the same order, so that every
+process sees the batch that one process alone would see.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterable, Iterator
+
+import torch
+from torch import Tensor, distributed
+
+from edgebind.errors import OptionError
+
+
+@contextlib.contextmanager
+def joined(device: torch.device) -> Iterator[None]:
+    """Meet the other processes that `torchrun` started; alone where it started none.
+
+    Raises
+    ------
+    OptionError: this torch cannot talk to other processes.
+    """
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        yield
+        return
+    if not distributed.is_available():
+        raise OptionError("this torch was built without distributed training", remedy="run it in one process")
+    distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    try:
+        yield
+    finally:
+        distributed.destroy_process_group()
+
+
+def rank() -> int:
+    """Number of this process; 0 is the one that writes."""
+    return distributed.get_rank() if _many() else 0
+
+
+def count() -> int:
+    """How many processes there are."""
+    return distributed.get_world_size() if _many() else 1
+
+
+def gather(rows: Tensor) -> Tensor:
+    """(n, ...) of each process -> (processes x n, ...), in order; no gradient flows through it."""
+    if not _many():
+        return rows
+    parts = [torch.empty_like(rows) for _ in range(count())]
+    distributed.all_gather(parts, rows.contiguous())
+    return torch.cat(parts)
+
+
+def add_up(tensors: Iterable[Tensor]) -> None:
+    """Replace each tensor by its sum over the processes, in one message."""
+    if _many():
+        _reduce(list(tensors), 1.0)
+
+
+def average(tensors: Iterable[Tensor]) -> None:
+    """Replace each tensor by its mean over the processes, in one message."""
+    if _many():
+        _reduce(list(tensors), 1.0 / count())
+
+
+def wait() -> None:
+    """Come back when every process has come here."""
+    if _many():
+        distributed.barrier()
+
+
+def _many() -> bool:
+    return distributed.is_available() and distributed.is_initialized()
+
+
+def _reduce(tensors: list[Tensor], scale: float) -> None:
+    if not tensors:
+        return
+    flat = torch.cat([tensor.reshape(-1) for tensor in tensors])
+    distributed.all_reduce(flat)
+    flat *= scale
+    begin = 0
+    for tensor in tensors:
+        tensor.copy_(flat[begin : begin + tensor.numel()].view_as(tensor))
+        begin += tensor.numel()

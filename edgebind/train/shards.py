@@ -1,0 +1,79 @@
+"""Records in tar shards (WebDataset's layout), read in an order that depends on the seed and the epoch alone.
+
+Shards change places from epoch to epoch; a buffer then mixes their records. To go on at record 10,000 the records before it
+are read and not decoded, which a disk does faster than a tower can follow.
+"""
+
+from __future__ import annotations
+
+import random
+import tarfile
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from edgebind.errors import RecordingError
+
+Record = dict[str, bytes]
+"""Extension -> bytes; `__key__` is the record's name, as text."""
+
+
+class Shards:
+    """All records of some shards, again and again."""
+
+    def __init__(self, paths: list[Path], *, seed: int, buffer: int = 1000) -> None:
+        """Read `paths`; `buffer` records are mixed, 1 keeps the order within a shard.
+
+        Raises
+        ------
+        RecordingError: no shards, or one that cannot be read.
+        """
+        if not paths:
+            raise RecordingError("there are no shards", wanted="files that end in .tar")
+        self.paths, self._seed, self._buffer = sorted(paths), seed, buffer
+        self._counts = [_count(path) for path in self.paths]
+        self._stream: Iterator[Record] = iter(())
+        self._epoch, self._place = -1, 0
+
+    def __len__(self) -> int:
+        """Records in an epoch."""
+        return sum(self._counts)
+
+    def take(self, first: int, count: int) -> list[Record]:
+        """Records `first` to `first + count`, counted through all epochs; cheap when they follow those taken before."""
+        return [self._record(index) for index in range(first, first + count)]
+
+    def _record(self, index: int) -> Record:
+        epoch, place = divmod(index, len(self))
+        if epoch != self._epoch or place < self._place:
+            self._epoch, self._place, self._stream = epoch, 0, self._open(epoch)
+        for _ in range(place - self._place):
+            next(self._stream)
+        self._place = place + 1
+        return next(self._stream)
+
+    def _open(self, number: int) -> Iterator[Record]:
+        order = np.random.default_rng([self._seed, number]).permutation(len(self.paths))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of the library's own imports
+            import webdataset
+
+        shards = webdataset.WebDataset([str(self.paths[at]) for at in order], shardshuffle=False, empty_check=False)
+        if self._buffer > 1:
+            shards = shards.shuffle(self._buffer, initial=self._buffer, rng=random.Random(f"{self._seed} {number}"))
+        return iter(shards)
+
+
+def _count(path: Path) -> int:
+    """Records of one shard: what differs before the first dot of the names."""
+    try:
+        with tarfile.open(path) as archive:
+            names = [member.name for member in archive if member.isfile()]
+    except (OSError, tarfile.TarError) as error:
+        raise RecordingError("is no tar shard, or is cut off", where=path, got=error) from error
+    keys = {str(Path(name).parent / Path(name).name.split(".")[0]) for name in names}
+    if not keys:
+        raise RecordingError("a shard without records", where=path)
+    return len(keys)

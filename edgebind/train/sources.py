@@ -1,0 +1,110 @@
+"""What an edge draws its batches from: labelled data against prompts, or pairs of two sensors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from edgebind.errors import OptionError
+from edgebind.train.nodes import NodeTower
+from edgebind.train.recipe import Alignment, Edge
+from edgebind.train.task import HeldOut, Task
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """One chunk of an edge."""
+
+    left: Tensor
+    """(size, ...) inputs of the edge's first end."""
+    right: Tensor
+    """(size, ...) inputs of the second."""
+    kinds: Tensor
+    """(size,) rows of one kind belong together: a class, or the item they were cut from."""
+    name: Callable[[int], str]
+    """Row -> where it comes from, for messages."""
+
+
+class EdgeSource(Protocol):
+    """The data of one edge."""
+
+    def draw(self, first: int, size: int, rng: np.random.Generator) -> Drawn:
+        """Some pairs: a function of these arguments alone.
+
+        Parameters
+        ----------
+        first: how many pairs the run has drawn before, for sources that go through their records in order.
+        """
+        ...
+
+
+class LabelledSource:
+    """Labelled items, each beside one of its class's prompts."""
+
+    def __init__(self, task: Task, edge: Edge, anchor: NodeTower) -> None:
+        self.task, self.edge = task, edge
+        counts = [len(prompts.texts) for prompts in edge.prompts]
+        if not counts or min(counts) == 0:
+            raise OptionError("every class needs a prompt", wanted="at least one text in each [[edges.prompts]]")
+        self._inputs = anchor.prepare([text for prompts in edge.prompts for text in prompts.texts])
+        self._counts = np.array(counts)
+        self._first = np.cumsum(counts) - counts
+
+    def draw(self, first: int, size: int, rng: np.random.Generator) -> Drawn:
+        batch = self.task.batch(size, rng)
+        labels = batch.labels.numpy()
+        rows = self._first[labels] + (rng.random(size) * self._counts[labels]).astype(np.int64)
+        return Drawn(batch.inputs, self._inputs[torch.from_numpy(rows)], batch.labels, batch.name)
+
+    @property
+    def canonical(self) -> Tensor:
+        """(classes, ...) the anchor's input for the first prompt of each class."""
+        return self._inputs[torch.from_numpy(self._first)]
+
+    def held_out(self) -> list[HeldOut]:
+        """See `Task.held_out`."""
+        return self.task.held_out()
+
+
+def open_source(edge: Edge | Alignment, nodes: dict[str, NodeTower], fold: int | None, seed: int) -> EdgeSource:
+    """Read the data of an edge; `fold` is held out, or nothing when it is None.
+
+    Raises
+    ------
+    OptionError: a reader does not exist or does not fit, or a class has no data.
+    RecordingError: data that cannot be read.
+    """
+    left, right = (nodes[end] for end in edge.ends)
+    if isinstance(edge, Edge) and edge.prompts:
+        if right.node.modality != "text":
+            raise OptionError("prompts need an anchor of text", wanted="a text node as second end", got=edge.ends[1])
+        return LabelledSource(_task(left, edge, fold), edge, right)
+    from edgebind.train.pairs import PairSource, ShardSource
+
+    if any(data.reader == "webdataset" for data in edge.data):
+        if len(edge.data) > 1:
+            raise OptionError("an edge reads shards from one folder", got=[data.path for data in edge.data])
+        return ShardSource(edge.data[0], left, right, seed)
+    return PairSource(edge, left, right, fold)
+
+
+def _task(tower: NodeTower, edge: Edge, fold: int | None) -> Task:
+    modality = tower.node.modality
+    if modality == "imu":
+        from edgebind.train.imu import ImuTask
+
+        return ImuTask(tower.node, edge, fold)
+    if modality == "thermal":
+        from edgebind.train.thermal import ThermalTask
+
+        return ThermalTask(tower.node, edge, fold)
+    raise OptionError(
+        "no labelled data can be read for this modality yet",
+        wanted="imu or thermal, or pairs without [[edges.prompts]]",
+        got=modality,
+    )
