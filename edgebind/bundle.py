@@ -118,7 +118,7 @@ def load(folder: str | Path, *, backend: str = "auto", threads: int | None = Non
     description = verify(folder)
     bank = LabelBank.empty(description.dim)
     if LABELS in description.files:
-        bank = labels.read(folder / LABELS, description.dim)
+        bank = labels.read(folder / LABELS, description.dim, description.space)
     if bank.prompts != description.labels:
         raise BundleError("labels differ from the manifest's", where=folder / LABELS, wanted=description.labels)
     return Bundle(folder, description, bank, backend=backend, threads=threads)

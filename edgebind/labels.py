@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from zipfile import BadZipFile
 
@@ -13,6 +13,8 @@ from edgebind import atomic
 from edgebind.errors import BundleError, OptionError
 from edgebind.signals import Floats
 
+REMEDY = "make it with: edgebind labels PROMPT... --out FILE.npz"
+
 
 @dataclass(frozen=True, eq=False)
 class LabelBank:
@@ -21,11 +23,19 @@ class LabelBank:
     prompts: tuple[str, ...]
     embeddings: Floats
     """(prompts, dim), rows of Euclidean length 1."""
+    space: str = ""
+    """The space they lie in; empty if nobody said."""
+    logit_scale: float = 1.0
+    """The scale of the tower that embedded the prompts; a sensor's own comes on top of it."""
 
     def __post_init__(self) -> None:
         if self.embeddings.ndim != 2 or len(self.embeddings) != len(self.prompts):
             raise OptionError(
                 "a label bank needs one vector a prompt", wanted=(len(self.prompts), "dim"), got=self.embeddings.shape
+            )
+        if not 0 < self.logit_scale <= 1000:
+            raise OptionError(
+                "the logit scale of a label bank cannot be", wanted="above 0, at most 1000", got=self.logit_scale
             )
 
     def __len__(self) -> int:
@@ -36,40 +46,75 @@ class LabelBank:
         return int(self.embeddings.shape[1])
 
     def probabilities(self, vectors: Floats, logit_scale: float) -> Floats:
-        """softmax(logit_scale x cosine) over the prompts: (batch, dim) -> (batch, prompts).
+        """softmax(logit_scale x own scale x cosine) over the prompts: (batch, dim) -> (batch, prompts).
 
-        The formula is CLIP's (Radford et al. 2021, section 3.1.2), with the temperature the tower was trained with.
+        The formula is CLIP's (Radford et al. 2021, section 3.1.2). In ImageBind each tower multiplies its unit vectors by a
+        scale of its own, so that both sides' stand before the cosine: vision's is 1, and text's is the learned one.
+
+        Parameters
+        ----------
+        logit_scale: that of the tower the vectors come from.
         """
         if not len(self):
             return np.zeros((len(vectors), 0), np.float32)
-        logits = logit_scale * (vectors @ self.embeddings.T)
+        logits = logit_scale * self.logit_scale * (vectors @ self.embeddings.T)
         odds = np.exp(logits - logits.max(axis=1, keepdims=True))
         return odds / odds.sum(axis=1, keepdims=True)
 
     def to_npz(self, path: Path) -> None:
-        """Write the bank as `prompts` and `embeddings`, whole or not at all."""
+        """Write `prompts`, `embeddings`, `space` and `logit_scale`, whole or not at all; the same bank, the same bytes."""
         with atomic.file(path) as scratch, open(scratch, "wb") as stream:
-            np.savez(stream, prompts=np.array(self.prompts, dtype=str), embeddings=self.embeddings.astype(np.float32))
+            np.savez(
+                stream,
+                prompts=np.array(self.prompts, dtype=str),
+                embeddings=self.embeddings.astype(np.float32),
+                space=np.array(self.space),
+                logit_scale=np.array(self.logit_scale),
+            )
 
     @classmethod
     def empty(cls, dim: int) -> LabelBank:
         return cls((), np.zeros((0, dim), np.float32))
 
 
-def read(path: Path, dim: int | None = None) -> LabelBank:
+def read(path: Path, dim: int | None = None, space: str | None = None) -> LabelBank:
     """Read a bank written by `LabelBank.to_npz` or `edgebind labels`.
+
+    Parameters
+    ----------
+    dim, space: what the bank must be of; None takes any. A bank of older make names no space, and is taken for `space`.
 
     Raises
     ------
-    BundleError: missing, unreadable, not unit vectors, or of another space than `dim` says.
+    BundleError: missing, unreadable, not unit vectors, or of another space.
     """
-    remedy = "make it with: edgebind labels PROMPT... --out FILE.npz"
+    bank = _read(path)
+    if dim is not None and bank.dim != dim:
+        raise _foreign(path, wanted=f"dimension {dim}", got=str(bank.dim))
+    if space is not None:
+        bank = bank if bank.space else replace(bank, space=space)
+        if bank.space != space:
+            raise _foreign(path, wanted=repr(space), got=repr(bank.space))
+    lengths = np.linalg.norm(bank.embeddings, axis=1)
+    if not np.allclose(lengths, 1, atol=1e-3):
+        raise BundleError(
+            "label vectors must be unit vectors", where=path, got=f"lengths {lengths.min()}..{lengths.max()}"
+        )
+    return bank
+
+
+def _read(path: Path) -> LabelBank:
     try:
         # Opened here, because np.load leaves the file open when the archive is damaged.
         with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as archive:
-            bank = LabelBank(tuple(str(p) for p in archive["prompts"]), archive["embeddings"].astype(np.float32))
+            return LabelBank(
+                tuple(str(prompt) for prompt in archive["prompts"]),
+                archive["embeddings"].astype(np.float32),
+                str(archive["space"]) if "space" in archive else "",
+                float(archive["logit_scale"]) if "logit_scale" in archive else 1.0,
+            )
     except FileNotFoundError:
-        raise BundleError("no such label bank", where=path, remedy=remedy) from None
+        raise BundleError("no such label bank", where=path, remedy=REMEDY) from None
     # A damaged archive fails in as many ways as there are layers in it: zip, deflate, header, values.
     except (
         OSError,
@@ -83,15 +128,9 @@ def read(path: Path, dim: int | None = None) -> LabelBank:
         OptionError,
     ) as error:
         raise BundleError(
-            "not a label bank", where=path, wanted="arrays prompts and embeddings", remedy=remedy
+            "not a label bank", where=path, wanted="arrays prompts and embeddings", remedy=REMEDY
         ) from error
-    if dim is not None and bank.dim != dim:
-        raise BundleError(
-            "label bank of another space", where=path, wanted=f"dimension {dim}", got=bank.dim, remedy=remedy
-        )
-    lengths = np.linalg.norm(bank.embeddings, axis=1)
-    if not np.allclose(lengths, 1, atol=1e-3):
-        raise BundleError(
-            "label vectors must be unit vectors", where=path, got=f"lengths {lengths.min()}..{lengths.max()}"
-        )
-    return bank
+
+
+def _foreign(path: Path, *, wanted: str, got: str) -> BundleError:
+    return BundleError("label bank of another space", where=path, wanted=wanted, got=got, remedy=REMEDY)

@@ -44,7 +44,7 @@ class Manifest:
     dim: int
     precision: str
     logit_scale: float
-    """Label probabilities are softmax(logit_scale x cosine)."""
+    """Label probabilities are softmax(logit_scale x the label bank's own x cosine)."""
     window: WindowSpec
     preprocess: dict[str, Any]
     """Constants of the preprocessor, see `edgebind.preprocess.build`."""

@@ -2,37 +2,99 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from edgebind import bundle as bundles
+from edgebind import starter
+from edgebind.bundle import Bundle
 from edgebind.errors import OptionError
 from edgebind.labels import LabelBank
 from edgebind.signals import Floats
 
+SAME = 0.95
+"""Two encoders whose vectors of the same prompt have a smaller cosine are not the same, even if one of them is INT8."""
 
-def embed_prompts(prompts: Sequence[str], *, text_bundle: Path | None = None) -> LabelBank:
+
+@dataclass(frozen=True, slots=True)
+class TextEncoder:
+    """What embeds prompts, and the space it embeds them into."""
+
+    encode: Callable[[Sequence[str]], Floats]
+    """Prompts -> (prompts, dim), unit rows."""
+    space: str
+    logit_scale: float = 1.0
+
+    def bank(self, prompts: Sequence[str], space: str) -> LabelBank:
+        return LabelBank(tuple(prompts), self.encode(prompts), space, self.logit_scale)
+
+
+def embed_prompts(prompts: Sequence[str], *, text_bundle: Path | None = None, like: Bundle | None = None) -> LabelBank:
     """Embed prompts with the starter's sentence encoder, or with the text tower in `text_bundle`.
+
+    Parameters
+    ----------
+    like: the bundle the prompts are meant for; it must be of the same space.
 
     Raises
     ------
-    OptionError: the same prompt twice, one without words, or a bundle that is no text tower.
+    OptionError: the same prompt twice, one without words, a bundle that is no text tower, or one of another space.
     MissingDependencyError: the sentence encoder is not installed.
     """
-    unique = tuple(dict.fromkeys(prompts))
-    if len(unique) != len(prompts):
+    if len(set(prompts)) != len(prompts):
         raise OptionError("the same prompt stands twice", got=", ".join(repr(p) for p in prompts))
+    with _encoder(text_bundle) as encoder:
+        space = encoder.space if like is None else _common_space(encoder, like)
+        bank = encoder.bank(prompts, space)
+    if like is not None and bank.dim != like.manifest.dim:
+        raise _foreign(like, wanted=f"{like.manifest.dim} dimensions", got=str(bank.dim))
+    return bank
+
+
+@contextlib.contextmanager
+def _encoder(text_bundle: Path | None) -> Iterator[TextEncoder]:
     if text_bundle is None:
         from edgebind.models.sentences import SentenceAnchor
 
-        return LabelBank(unique, SentenceAnchor().encode(unique))
-    return LabelBank(unique, _from_tower(unique, text_bundle))
+        yield TextEncoder(SentenceAnchor().encode, starter.SPACE)
+        return
+    with bundles.load(text_bundle) as tower:
+        of = tower.manifest
+        if of.modality != "text":
+            raise OptionError("not a text tower", where=text_bundle, wanted="modality text", got=of.modality)
+        yield TextEncoder(lambda prompts: _run(tower, prompts), of.space, of.logit_scale)
 
 
-def _from_tower(prompts: Sequence[str], folder: Path) -> Floats:
+def _run(tower: Bundle, prompts: Sequence[str]) -> Floats:
     from edgebind.preprocess import text
 
-    with bundles.load(folder) as tower:
-        if tower.manifest.modality != "text":
-            raise OptionError("not a text tower", where=folder, wanted="modality text", got=tower.manifest.modality)
-        return tower.backend.infer({tower.backend.input_name: text.tokens(prompts)})[tower.backend.output_name]
+    return tower.backend.infer({tower.backend.input_name: text.tokens(prompts)})[tower.backend.output_name]
+
+
+def _common_space(encoder: TextEncoder, bundle: Bundle) -> str:
+    """The bundle's space, if its name is the encoder's, or if the encoder puts the bundle's own prompts where they lie.
+
+    A tower bound by its owner to the starter's sentence encoder may live in a space of any name.
+    """
+    known, space = bundle.labels, bundle.manifest.space
+    if space != encoder.space and not (len(known) and _agrees(encoder.encode(known.prompts), known.embeddings)):
+        raise _foreign(bundle, wanted=repr(space), got=repr(encoder.space))
+    return space
+
+
+def _foreign(bundle: Bundle, *, wanted: str, got: str) -> OptionError:
+    return OptionError(
+        "the prompts lie in another space than the bundle",
+        where=bundle.folder,
+        wanted=wanted,
+        got=got,
+        remedy="give the space's own text tower with --text-bundle",
+    )
+
+
+def _agrees(found: Floats, known: Floats) -> bool:
+    return found.shape == known.shape and bool(np.all((found * known).sum(axis=1) >= SAME))

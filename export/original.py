@@ -54,7 +54,7 @@ def from_bundle(folder: Path) -> Original:
         raise BundleError("only FP32 can be converted", where=folder, wanted="fp32", got=description.precision)
     bank = LabelBank.empty(description.dim)
     if bundles.LABELS in description.files:
-        bank = labels.read(folder / bundles.LABELS, description.dim)
+        bank = labels.read(folder / bundles.LABELS, description.dim, description.space)
     return Original(folder / GRAPH, replace(description, files={}, gate={}), bank)
 
 

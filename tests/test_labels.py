@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -47,6 +48,28 @@ def test_a_bank_of_another_space_is_refused(tmp_path: Path) -> None:
     _bank().to_npz(tmp_path / "bank.npz")
     with pytest.raises(BundleError, match="another space"):
         labels.read(tmp_path / "bank.npz", 384)
+    replace(_bank(), space="imagebind").to_npz(tmp_path / "named.npz")
+    with pytest.raises(BundleError, match=r"another space \(wanted 'starter', got 'imagebind'\)"):
+        labels.read(tmp_path / "named.npz", 8, "starter")
+
+
+def test_a_bank_of_older_make_is_still_read(tmp_path: Path) -> None:
+    np.savez(tmp_path / "old.npz", prompts=np.array(["a"]), embeddings=np.eye(1, 8, dtype=np.float32))
+    bank = labels.read(tmp_path / "old.npz", 8, "starter")
+    assert (bank.space, bank.logit_scale) == ("starter", 1.0)
+
+
+def test_the_same_bank_is_the_same_bytes(tmp_path: Path) -> None:
+    for name in ("one.npz", "two.npz"):
+        replace(_bank(), space="starter").to_npz(tmp_path / name)
+    assert (tmp_path / "one.npz").read_bytes() == (tmp_path / "two.npz").read_bytes()
+
+
+@pytest.mark.parametrize("scale", [0.0, -1.0, float("nan"), 1e9])
+def test_a_scale_that_cannot_be_is_refused(scale: float, tmp_path: Path) -> None:
+    np.savez(tmp_path / "odd.npz", prompts=np.array(["a"]), embeddings=np.eye(1), logit_scale=scale)
+    with pytest.raises(BundleError, match="not a label bank"):
+        labels.read(tmp_path / "odd.npz")
 
 
 def test_a_bank_that_is_none_is_refused(tmp_path: Path) -> None:

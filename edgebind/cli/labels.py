@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 @click.option(
     "--bundle",
     type=click.Path(path_type=Path),
-    help="Bundle to embed for: checks the dimension, and compares with the prompts it already has.",
+    help="Bundle to embed for: checks the space, and compares with the prompts it already has.",
 )
 @click.option(
     "--text-bundle",
@@ -31,36 +31,23 @@ def command(prompts: tuple[str, ...], out: Path | None, bundle: Path | None, tex
     edgebind labels "a person jogging" "a person climbing stairs" --out labels.npz
     edgebind run --sensor imu --labels labels.npz
     """
+    import contextlib
+
     from edgebind import bundle as bundles
-    from edgebind.labels import LabelBank
     from edgebind.prompts import embed_prompts
 
-    bank = embed_prompts(prompts, text_bundle=text_bundle)
-    # An empty bank has its dimension too, so a bundle without labels is checked as well.
-    known = bundles.load(bundle).labels if bundle is not None else LabelBank.empty(bank.dim)
-    _check(bank, known)
-    if len(known):
-        _compare(bank, known)
-    else:
-        click.echo("\n".join(f"{prompt}: {bank.dim} dimensions" for prompt in bank.prompts))
+    with bundles.load(bundle) if bundle is not None else contextlib.nullcontext() as like:
+        bank = embed_prompts(prompts, text_bundle=text_bundle, like=like)
+        _show(bank, like.labels if like is not None else None)
     if out is not None:
         bank.to_npz(out)
-        click.echo(f"wrote {len(bank)} prompts to {out}")
+        click.echo(f"wrote {len(bank)} prompts of the space {bank.space} to {out}")
 
 
-def _check(bank: LabelBank, known: LabelBank) -> None:
-    from edgebind.errors import OptionError
-
-    if bank.dim != known.dim:
-        raise OptionError(
-            "the prompts lie in another space than the bundle",
-            wanted=f"{known.dim} dimensions",
-            got=bank.dim,
-            remedy="give the space's own text tower with --text-bundle",
-        )
-
-
-def _compare(bank: LabelBank, known: LabelBank) -> None:
+def _show(bank: LabelBank, known: LabelBank | None) -> None:
+    if not known:
+        click.echo("\n".join(f"{prompt}: {bank.dim} dimensions" for prompt in bank.prompts))
+        return
     for prompt, row in zip(bank.prompts, bank.embeddings @ known.embeddings.T, strict=True):
         nearest = int(row.argmax())
         click.echo(f"{prompt}: nearest known prompt {known.prompts[nearest]!r}, cosine {row[nearest]:.2f}")

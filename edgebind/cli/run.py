@@ -104,7 +104,7 @@ def _bank(path: Path | None, bundle: Bundle) -> LabelBank | None:
         return None
     from edgebind import labels
 
-    return labels.read(path, bundle.manifest.dim)
+    return labels.read(path, bundle.manifest.dim, bundle.manifest.space)
 
 
 def _source(bundle: Bundle, text: str | None, speed: float, rate: float | None, said: object) -> Source:

@@ -13,7 +13,7 @@ from safetensors import SafetensorError, safe_open
 from torch import nn
 
 from edgebind import atomic
-from edgebind.errors import CheckpointError
+from edgebind.errors import CheckpointError, OptionError
 from edgebind.labels import LabelBank
 from edgebind.manifest import WindowSpec
 from edgebind.models import students
@@ -42,7 +42,8 @@ def write(path: Path, tower: nn.Module, info: TowerInfo, bank: LabelBank) -> Non
     """Write a tower with its label bank, whole or not at all."""
     tensors = {f"tower.{name}": value.contiguous() for name, value in tower.state_dict().items()}
     tensors[BANK] = torch.from_numpy(np.ascontiguousarray(bank.embeddings))
-    header = json.dumps({**asdict(info), "prompts": bank.prompts}, ensure_ascii=False)
+    own = {"prompts": bank.prompts, "labels_logit_scale": bank.logit_scale}
+    header = json.dumps({**asdict(info), **own}, ensure_ascii=False)
     with atomic.file(path) as scratch:
         write_tensors(tensors, scratch, {HEADER: header})
 
@@ -67,12 +68,12 @@ def read(path: Path) -> tuple[nn.Module, TowerInfo, LabelBank]:
         with safe_open(path, framework="pt") as archive:
             header = json.loads((archive.metadata() or {})[HEADER])
             tensors = {name: archive.get_tensor(name) for name in archive.keys()}  # noqa: SIM118  (not a mapping)
-        prompts = tuple(header.pop("prompts"))
+        prompts, scale = tuple(header.pop("prompts")), float(header.pop("labels_logit_scale", 1.0))
         info = TowerInfo(**{**header, "window": _window(header["window"])})
-        bank = LabelBank(prompts, tensors.pop(BANK).numpy())
+        bank = LabelBank(prompts, tensors.pop(BANK).numpy(), info.space, scale)
     except FileNotFoundError:
         raise CheckpointError("no such checkpoint", where=path) from None
-    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError, OptionError) as error:
         raise CheckpointError("not a tower made by edgebind bind", where=path, got=error) from error
     tower = students.build(info.student, dim=info.dim)
     try:

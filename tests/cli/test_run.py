@@ -75,6 +75,12 @@ def test_prompts_of_the_user(folder: Path, walk: Path, tmp_path: Path) -> None:
     assert records[0]["labels"] == {"running": 1.0}
 
 
+def test_prompts_of_another_space(folder: Path, walk: Path, tmp_path: Path) -> None:
+    LabelBank(("a",), np.eye(1, tiny.DIM, dtype=np.float32), "imagebind").to_npz(tmp_path / "labels.npz")
+    with pytest.raises(EdgebindError, match="label bank of another space"):
+        run("--bundle", folder, "--source", f"file:{walk}", "--speed", "max", "--labels", tmp_path / "labels.npz")
+
+
 def test_duration(folder: Path, walk: Path) -> None:
     records, _ = run("--bundle", folder, "--source", f"file:{walk}", "--speed", "max", "--duration", "2")
     assert len(records) == 3
