@@ -63,7 +63,7 @@ class Outcome:
     kept: tuple[str, ...]
     """Layers in float, in the order in which they were returned."""
     damages: dict[str, float]
-    """Layer -> 1 - mean cosine when it alone is quantised; empty when nobody had to ask."""
+    """Layer -> 1 - mean cosine when it alone is quantised, in the worst graph; empty when nobody had to ask."""
 
 
 def choose(subject: Subject, ranges: Mapping[str, Ranges], batches: Sequence[Batch]) -> tuple[str, dict[str, float]]:
@@ -77,14 +77,19 @@ def choose(subject: Subject, ranges: Mapping[str, Ranges], batches: Sequence[Bat
 
 
 def damages(subject: Subject, ranges: Ranges, batches: Sequence[Batch]) -> dict[str, float]:
-    """Each layer's own damage, largest first: 1 - mean cosine to FP32 when only this layer is quantised."""
+    """Each layer's own damage, largest first: 1 - mean cosine to FP32 when only this layer is quantised.
+
+    That of the worst of the three graphs, as the gate judges: a CPU's convolution also writes 8 bits, which TensorRT's does
+    not, and there a layer may hurt that is harmless in the other graph.
+    """
     reference = engine.embed(subject.graph, batches, optimise=True)
     names = [layer.name for layer in subject.layers]
     found = {}
     for place, name in enumerate(names, start=1):
         subject.progress(f"measuring the damage of layer {place} of {len(names)}")
         others = [other for other in names if other != name]
-        found[name] = 1 - _judge(subject, ranges, qdq.TENSORRT, batches, reference, others).cosine_mean
+        _, comparisons = _graphs(subject, ranges, batches, reference, others)
+        found[name] = 1 - gate.worst(comparisons).cosine_mean
     return dict(sorted(found.items(), key=lambda item: -item[1]))
 
 

@@ -15,8 +15,12 @@ from edgebind.labels import LabelBank
 CHANNELS, LENGTH, WIDTH, DIM = 3, 32, 8, 16
 
 
-def make_encoder(path: Path, *, outlier: float = 0.0, seed: int = 0) -> Path:
-    """`outlier` shifts one channel before the MatMul far from the rest, which 8 bits per tensor cannot hold."""
+def make_encoder(path: Path, *, outlier: float = 0.0, peak: float = 0.0, seed: int = 0) -> Path:
+    """An encoder with two ways to be spoilt.
+
+    outlier: shifts one channel before the MatMul far from the rest, which 8 bits per tensor cannot hold.
+    peak: shifts one channel of what the second Conv writes, which is masked out at once: nobody reads it in 8 bits.
+    """
     random = np.random.default_rng(seed)
     shift = np.zeros(WIDTH, np.float32)
     shift[0] = outlier
@@ -33,6 +37,10 @@ def make_encoder(path: Path, *, outlier: float = 0.0, seed: int = 0) -> Path:
     }
     if outlier:
         weights["w3"][0] = 0  # nothing of the outlier is wanted, so all it does is to coarsen the others' grid
+    weights["b2"][0] += peak
+    mask = np.ones((1, WIDTH, 1))
+    mask[0, 0] = not peak
+    weights["mask"] = mask
     shape = numpy_helper.from_array(np.array([-1, WIDTH * LENGTH], np.int64), "flat")
     axes = numpy_helper.from_array(np.array([1], np.int64), "axes")
     make = helper.make_node
@@ -40,7 +48,8 @@ def make_encoder(path: Path, *, outlier: float = 0.0, seed: int = 0) -> Path:
         make("Conv", ["input", "w1", "b1"], ["c1"], pads=[2, 2]),
         make("Relu", ["c1"], ["r1"]),
         make("Conv", ["r1", "w2", "b2"], ["c2"], pads=[1, 1]),
-        make("Transpose", ["c2"], ["t"], perm=[0, 2, 1]),
+        make("Mul", ["c2", "mask"], ["masked"]),
+        make("Transpose", ["masked"], ["t"], perm=[0, 2, 1]),
         make("LayerNormalization", ["t", "scale", "shift"], ["n"]),
         make("MatMul", ["n", "w3"], ["m"]),
         make("Reshape", ["m", "flat"], ["f"]),

@@ -5,12 +5,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgebind.calibration import gate, ladder, qdq, ranges
+from edgebind.calibration import engine, gate, ladder, qdq, ranges
 from edgebind.calibration.batches import Batch
 from edgebind.calibration.gate import Bars
 from edgebind.calibration.quantise import quantise
 from edgebind.errors import CalibrationError, GateError, OptionError
 from edgebind.labels import LabelBank
+from tests.calibration.conftest import make_encoder
 
 
 def test_a_comparison_worked_by_hand() -> None:
@@ -70,6 +71,23 @@ def test_the_layer_that_does_the_damage_returns_to_float(
     assert made.least.meets(gate.INT8)
     assert 0 < made.mac_share < 1
     assert made.report["layers"]["float"][0]["damage"] > 0
+
+
+def test_a_layers_damage_is_that_of_the_worst_graph(walks: list[Batch], bank: LabelBank, tmp_path: Path) -> None:
+    graph = make_encoder(tmp_path / "encoder.fp32.onnx", peak=3000.0)
+    subject = ladder.Subject.of(graph, walks[0], bank, tmp_path, lambda _: None)
+    spans = ranges.collect(graph, walks[:4])["minmax"]
+    found = ladder.damages(subject, spans, walks[:2])
+    expected = engine.embed(graph, walks[:2], optimise=True)
+    damage = {}
+    for scheme in qdq.SCHEMES:
+        qdq.write(graph, spans, scheme, tmp_path / "alone.onnx", keep=set(found) - {"c2"})
+        vectors = engine.embed(tmp_path / "alone.onnx", walks[:2], optimise=False)
+        damage[scheme.file] = 1 - float((expected * vectors).sum(axis=1).mean())
+    assert damage["encoder.onnx"] < 1e-3
+    assert damage["encoder.u8u8.onnx"] > 0.01
+    assert next(iter(found)) == "c2"
+    assert found["c2"] == pytest.approx(max(damage.values()), rel=0.2)  # some kernels fuse, and round elsewhere
 
 
 def test_bars_that_no_int8_can_reach_are_an_error(
