@@ -2,11 +2,13 @@
 
     paths -> recordings -> chunks -> windows -> preprocessed inputs, evenly thinned -> (calibration, gate)
 
-A folder of pictures is one recording, so is each file of a signal, of sound or of prompts.
+A folder of pictures is one recording, so is each file of a signal, of sound or of prompts. Pictures look alike to every
+camera's tower; a folder called thermal, depth or vision says whose they are.
 """
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,19 +20,25 @@ from numpy.typing import NDArray
 from edgebind import modality as modalities
 from edgebind import preprocess
 from edgebind.calibration.batches import Batch
-from edgebind.errors import CalibrationError, RecordingError
+from edgebind.errors import CalibrationError, OptionError, RecordingError
 from edgebind.manifest import Manifest
 from edgebind.signals import NANOSECONDS, Window
+from edgebind.sources.pictures import SUFFIXES as PICTURES
 
 MOST = 2048
 """Windows that are held in memory, over all recordings."""
+GUARD = 10 * NANOSECONDS
+"""Left out between the two parts of one recording, but never more than a tenth of it.
 
-_PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
+Frames of a thermal camera on a car resemble those of the next 10 s more than those of any later time: the cosine of their
+embeddings falls from 0.93 within 2 s to 0.90 after 10 s, and is no lower after 40 s or 80 s (RoadScene, by frame number).
+"""
+
 _KINDS: dict[str, tuple[str, ...]] = {
     "imu": (".csv", ".csv.gz", ".npz"),
-    "thermal": (*_PICTURES, ".npz"),
-    "depth": (*_PICTURES, ".npz"),
-    "vision": (*_PICTURES, ".npz"),
+    "thermal": (*PICTURES, ".npz"),
+    "depth": (*PICTURES, ".npz"),
+    "vision": (*PICTURES, ".npz"),
     "audio": (".wav", ".flac", ".ogg", ".mp3", ".m4a"),
     "text": (".txt",),
 }
@@ -73,10 +81,10 @@ def _below(path: Path, modality: str) -> list[Path]:
         if not path.name.lower().endswith(kinds):
             raise CalibrationError(f"no {modality} recording", where=path, wanted=" ".join(kinds), got=path.suffix)
         return [path]
-    files = [file for file in sorted(path.rglob("*")) if file.is_file() and file.name.lower().endswith(kinds)]
+    files = _files(path, modality)
     if not files:
         raise CalibrationError(f"no {modality} recording in this folder", where=path, wanted=" ".join(kinds))
-    return [file.parent if file.name.lower().endswith(_PICTURES) else file for file in files]
+    return [file.parent if file.name.lower().endswith(PICTURES) else file for file in files]
 
 
 def read(paths: Sequence[Path], description: Manifest) -> list[Recording]:
@@ -167,7 +175,8 @@ def split(recordings: Sequence[Recording]) -> tuple[list[Batch], list[Batch]]:
 
     Within each folder every third recording is held out, so that both parts see every kind there is; where folders hold too
     few, every third of all. Between the two
-    parts of a single recording at least one window's span is left out, because windows overlap and sensors drift slowly.
+    parts of a single recording `GUARD` is left out, and at least one window, because windows overlap, neighbouring frames
+    show the same scene and sensors drift slowly.
     """
     if len(recordings) == 1:
         return _split_in_time(recordings[0])
@@ -188,10 +197,11 @@ def _by_folder(recordings: Sequence[Recording]) -> dict[str, list[int]]:
 
 
 def _split_in_time(recording: Recording) -> tuple[list[Batch], list[Batch]]:
-    cut = recording.start_ns[0] + (recording.stop_ns[-1] - recording.start_ns[0]) * 2 // 3
-    span = int((recording.stop_ns - recording.start_ns).max())
+    length = int(recording.stop_ns[-1] - recording.start_ns[0])
+    guard = max(int((recording.stop_ns - recording.start_ns).max()), min(GUARD, length // 10))
+    cut = int(recording.start_ns[0]) + (length - guard) * 2 // 3
     early = recording.part(recording.stop_ns <= cut, " (first two thirds)")
-    late = recording.part(recording.start_ns >= early.stop_ns.max(initial=cut - span) + span, " (last third)")
+    late = recording.part(recording.start_ns >= cut + guard, " (last third)")
     return [early.batch()], [late.batch()]
 
 
@@ -213,12 +223,70 @@ def _common_parts(paths: Sequence[Path]) -> list[str]:
     return common
 
 
-def fitting(paths: Sequence[Path], modality: str) -> list[Path]:
-    """Those of the user's paths that hold recordings of a modality; all of them if none does, for a clear refusal."""
-    kinds = _KINDS[modality]
-    fits = [path for path in paths if path.name.lower().endswith(kinds) or (path.is_dir() and _holds(path, kinds))]
-    return fits or list(paths)
+def fitting(paths: Sequence[Path], modality: str, among: Sequence[str] = ()) -> list[Path]:
+    """Those of the user's paths that hold recordings of a modality; all of them if none does, for a clear refusal.
+
+    Parameters
+    ----------
+    among: the modalities these paths are for. If they are several, a folder that is called like another one is not taken.
+
+    Raises
+    ------
+    CalibrationError: all recordings that would fit are another modality's.
+    """
+    fits = [path for path in paths if (_files(path, modality) if path.is_dir() else _is_of(path, modality))]
+    own = [path for path in fits if len(among) < 2 or _named_for([path.absolute().name]) in (None, modality)]
+    if fits and not own:
+        raise CalibrationError(
+            f"no {modality} recording", where=fits[0], remedy=f"give a folder called {modality}, or name one --modality"
+        )
+    return own or list(paths)
 
 
-def _holds(folder: Path, kinds: tuple[str, ...]) -> bool:
-    return any(file.name.lower().endswith(kinds) for file in folder.rglob("*"))
+def require_owner(paths: Sequence[Path], among: Sequence[str]) -> None:
+    """Refuse pictures that could be those of several cameras, when no folder's name says which.
+
+    Raises
+    ------
+    OptionError: such pictures, named by their folder.
+    """
+    cameras = [name for name in among if modalities.get(name).is_camera]
+    if len(cameras) < 2:
+        return
+    for path in paths:
+        files = _files(path, cameras[0]) if path.is_dir() else [path] if _is_of(path, cameras[0]) else []
+        for file in files:
+            if _named_for((path.absolute().name, *file.relative_to(path).parts[:-1])) is None:
+                raise OptionError(
+                    "pictures fit several modalities",
+                    where=file.parent if file.name.lower().endswith(PICTURES) else file,
+                    wanted=f"a folder called {' or '.join(cameras)}",
+                    remedy="or export one --modality at a time",
+                )
+
+
+def _files(folder: Path, modality: str) -> list[Path]:
+    """Files of a modality below a folder, in order, save those in folders that are called like another modality."""
+    found = [file for file in sorted(folder.rglob("*")) if _is_of(file, modality) and file.is_file()]
+    return [file for file in found if _named_for(file.relative_to(folder).parts[:-1]) in (None, modality)]
+
+
+def _is_of(file: Path, modality: str) -> bool:
+    """Whether a file can be a recording of a modality; of an archive, by what is in it."""
+    if not file.name.lower().endswith(_KINDS[modality]):
+        return False
+    return not file.name.lower().endswith(".npz") or _holds_frames(file) in (None, modalities.get(modality).is_camera)
+
+
+def _holds_frames(archive: Path) -> bool | None:
+    """Whether an NPZ holds a camera's frames; None if it cannot be read, which its reader will say better."""
+    try:
+        with zipfile.ZipFile(archive) as opened:
+            return "frames.npy" in opened.namelist()
+    except (OSError, zipfile.BadZipFile):
+        return None
+
+
+def _named_for(folders: Sequence[str]) -> str | None:
+    """The modality that the innermost of such folders is called like."""
+    return next((name.lower() for name in reversed(folders) if name.lower() in modalities.MODALITIES), None)

@@ -86,6 +86,23 @@ def from_module(
     return Original(graph, replace(description, provenance=provenance), bank)
 
 
+def modalities_of(path: Path) -> tuple[str, ...]:
+    """Whose towers a checkpoint holds, complete or not.
+
+    Raises
+    ------
+    MissingDependencyError: torch is not installed.
+    CheckpointError: the file is missing, damaged or unsafe, or has no tower in it.
+    """
+    if _is_tower_file(path):
+        from edgebind.models import tower_file
+
+        return (tower_file.read(path)[1].modality,)
+    from edgebind.models import checkpoint
+
+    return tuple(checkpoint.present(path))
+
+
 def from_checkpoint(
     path: Path, wanted: Sequence[str], scratch: Path, progress: Callable[[str, str], None]
 ) -> Iterator[Original]:
@@ -102,15 +119,20 @@ def from_checkpoint(
     MissingDependencyError: torch is not installed.
     CheckpointError: the file is missing, damaged, unsafe, or lacks a wanted tower.
     """
+    if _is_tower_file(path):
+        yield _from_tower_file(path, wanted, scratch, progress)
+    else:
+        yield from _from_imagebind(path, wanted, scratch, progress)
+
+
+def _is_tower_file(path: Path) -> bool:
+    """Whether the checkpoint at `path` was made by `edgebind bind`."""
     _require_torch()
     from edgebind.models import tower_file
 
     if not path.is_file():
         raise CheckpointError("no such checkpoint", where=path)
-    if path.suffix == ".safetensors" and tower_file.is_tower_file(path):
-        yield _from_tower_file(path, wanted, scratch, progress)
-    else:
-        yield from _from_imagebind(path, wanted, scratch, progress)
+    return path.suffix == ".safetensors" and tower_file.is_tower_file(path)
 
 
 def _require_torch() -> None:

@@ -23,7 +23,7 @@ from edgebind.calibration.gate import Bars, Comparison
 from edgebind.calibration.quantise import Quantised, quantise
 from edgebind.errors import CalibrationError, OptionError
 from edgebind.export import parity
-from edgebind.export.original import Original, from_bundle, from_checkpoint
+from edgebind.export.original import Original, from_bundle, from_checkpoint, modalities_of
 from edgebind.export.precision import to_fp16
 from edgebind.export.workspace import workspace
 from edgebind.manifest import Manifest
@@ -76,6 +76,7 @@ def export(request: Request, progress: Progress = lambda modality, stage: None) 
     OptionError, CheckpointError, CalibrationError, GateError, ParityError, StorageError: one line, nothing half-written.
     """
     check(request)
+    request = _with_modalities(request)
     with workspace(request.out) as scratch:
         for original in _originals(request, scratch, progress):
             yield _export_one(request, original, scratch, progress)
@@ -86,13 +87,16 @@ def check(request: Request) -> None:
 
     Raises
     ------
-    OptionError: an unknown precision or modality, or recordings that fit several modalities at once.
-    CalibrationError: INT8 of a checkpoint without recordings.
+    OptionError: an unknown precision or modality.
+    CalibrationError: INT8 of a checkpoint without recordings, or a recording that does not exist.
     """
     if request.precision not in manifest.PRECISIONS:
         raise OptionError("unknown precision", wanted=" or ".join(manifest.PRECISIONS), got=repr(request.precision))
     for name in request.modalities:
         modalities.get(name)
+    for path in request.calibration:
+        if not path.exists():
+            raise CalibrationError("no such recording", where=path)
     if len(set(request.modalities)) < len(request.modalities):
         raise OptionError("the same modality twice", got=" ".join(request.modalities))
     if request.checkpoint is None:
@@ -108,11 +112,17 @@ def check(request: Request) -> None:
             where=request.checkpoint,
             remedy="give some with --calibration PATH",
         )
-    cameras = [name for name in request.modalities if modalities.get(name).is_camera]
-    if request.calibration and len(cameras) > 1:
-        raise OptionError(
-            "pictures fit several modalities", got=" ".join(cameras), remedy="export one --modality at a time"
-        )
+
+
+def _with_modalities(request: Request) -> Request:
+    """The request with its modalities spelt out, if it brings recordings that must be shared out among them."""
+    if not request.calibration:
+        return request
+    names = request.modalities or (
+        starter.MODALITIES if request.checkpoint is None else modalities_of(request.checkpoint)
+    )
+    recordings_.require_owner(request.calibration, names)
+    return replace(request, modalities=names)
 
 
 def _originals(request: Request, scratch: Path, progress: Progress) -> Iterator[Original]:
@@ -216,7 +226,7 @@ def _recordings(request: Request, original: Original, stage: Stage) -> tuple[lis
     stage("read recordings")
     description = original.description
     if request.calibration:
-        paths = recordings_.fitting(request.calibration, description.modality)
+        paths = recordings_.fitting(request.calibration, description.modality, request.modalities)
         return recordings_.split(recordings_.read(paths, description))
     parts = [
         recordings_.read([starter.RECORDINGS / part / description.modality], description)

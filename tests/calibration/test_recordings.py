@@ -9,7 +9,7 @@ from PIL import Image
 from edgebind import preprocess
 from edgebind.calibration import recordings
 from edgebind.calibration.recordings import Recording
-from edgebind.errors import CalibrationError
+from edgebind.errors import CalibrationError, OptionError
 from edgebind.manifest import Manifest, WindowSpec
 
 
@@ -58,7 +58,7 @@ def test_two_recordings_are_one_for_each_part() -> None:
 
 def test_a_single_recording_is_cut_in_time_with_a_guard() -> None:
     """
-    0        700 |cut|      900  1100
+    0        600 |cut|      800  1100
     [calibration]    (guard)[gate]
     """
     single = recording("a")
@@ -67,6 +67,23 @@ def test_a_single_recording_is_cut_in_time_with_a_guard() -> None:
     assert early and late
     gap = single.start_ns[len(single.start_ns) - late] - single.stop_ns[early - 1]
     assert gap >= 200
+
+
+@pytest.mark.parametrize(
+    ("frames", "guard_s"),
+    [
+        (4800, 10),  # 10 min at 8 Hz: as long as neighbouring frames are alike
+        (400, 5),  # 50 s: a tenth, so that enough is left
+        (27, 0.3),
+    ],
+)
+def test_neighbouring_frames_do_not_stand_on_both_sides(frames: int, guard_s: float) -> None:
+    starts = np.arange(frames, dtype=np.int64) * 125_000_000
+    video = Recording("video", starts, starts + 125_000_000, starts[:, None].astype(np.float64))
+    (early,), (late,) = recordings.split([video])
+    gap = float(late.inputs[0, 0] - early.inputs[-1, 0]) / 1e9
+    assert guard_s <= gap < guard_s + 0.5
+    assert len(early) == pytest.approx(2 * len(late), abs=2)
 
 
 def test_signals_are_read_as_the_encoder_sees_them(tmp_path: Path) -> None:
@@ -125,6 +142,45 @@ def test_paths_go_to_the_modality_they_fit(tmp_path: Path) -> None:
     assert recordings.fitting(both, "imu") == [tmp_path / "imu"]
     assert recordings.fitting(both, "thermal") == [tmp_path / "pictures"]
     assert recordings.fitting(both, "audio") == both
+
+
+def picture(path: Path) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("L", (8, 8)).save(path)
+    return path
+
+
+def test_folders_say_whose_pictures_they_hold(tmp_path: Path) -> None:
+    for name in ("run/thermal/a.png", "run/Vision/left/a.png", "run/others/a.png"):
+        picture(tmp_path / name)
+    assert recordings.find([tmp_path], "thermal") == [tmp_path / "run" / "others", tmp_path / "run" / "thermal"]
+    assert recordings.find([tmp_path], "vision") == [tmp_path / "run" / "Vision" / "left", tmp_path / "run" / "others"]
+    assert recordings.find([tmp_path], "depth") == [tmp_path / "run" / "others"]
+    # What the user names is obeyed, whatever it is called ...
+    assert recordings.fitting([tmp_path / "run" / "thermal"], "depth", ["depth"]) == [tmp_path / "run" / "thermal"]
+    # ... unless it was named for several towers.
+    with pytest.raises(CalibrationError, match="no depth recording; give a folder called depth"):
+        recordings.fitting([tmp_path / "run" / "thermal"], "depth", ["depth", "imu"])
+
+
+def test_pictures_of_nobody_are_refused_where_two_cameras_want_them(tmp_path: Path) -> None:
+    picture(tmp_path / "thermal" / "a.png")
+    picture(tmp_path / "run" / "vision" / "a.png")
+    recordings.require_owner([tmp_path], ["thermal", "vision", "imu"])
+    nobodys = picture(tmp_path / "run" / "a.png")
+    for path in (tmp_path, tmp_path / "run", nobodys):
+        with pytest.raises(
+            OptionError, match=r"pictures fit several modalities \(wanted a folder called thermal or vision"
+        ):
+            recordings.require_owner([path], ["thermal", "vision", "imu"])
+    recordings.require_owner([tmp_path], ["thermal", "imu"])  # one camera, and all pictures are its own
+
+
+def test_an_archive_says_what_it_holds(tmp_path: Path) -> None:
+    np.savez(tmp_path / "camera.npz", frames=np.zeros((2, 4, 4), np.uint8))
+    np.savez(tmp_path / "walk.npz", samples=np.zeros((2, 6), np.float32))
+    assert recordings.find([tmp_path], "imu") == [tmp_path / "walk.npz"]
+    assert recordings.find([tmp_path], "thermal") == [tmp_path / "camera.npz"]
 
 
 def test_a_recording_that_is_named_twice_is_one_recording(tmp_path: Path) -> None:

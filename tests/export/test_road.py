@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import errno
+import gzip
 import json
 import shutil
 from collections.abc import Callable
@@ -15,8 +16,11 @@ from edgebind import starter
 from edgebind.calibration import ranges
 from edgebind.calibration.gate import Bars
 from edgebind.errors import CalibrationError, CheckpointError, EdgebindError, GateError, OptionError, StorageError
-from edgebind.export import road
+from edgebind.export import original, road
+from edgebind.export.original import Original
 from edgebind.export.road import Request, export
+from edgebind.labels import LabelBank
+from edgebind.manifest import Manifest, WindowSpec
 
 
 def left_in(folder: Path) -> list[str]:
@@ -73,11 +77,7 @@ def test_a_checkpoint_is_split_by_recording(towers: dict[str, Path], walks: Path
         (Request("int8", Path("out"), modalities=("audio",)), OptionError, "no such tower"),
         (Request("int8", Path("out"), Path("x.pth")), CalibrationError, "noise is never calibration"),
         (Request("fp32", Path("out"), Path("x.pth")), CheckpointError, "no such checkpoint"),
-        (
-            Request("int8", Path("out"), Path("x.pth"), ("depth", "vision"), (Path("p"),)),
-            OptionError,
-            "several modalities",
-        ),
+        (Request("int8", Path("out"), Path("x.pth"), calibration=(Path("p"),)), CalibrationError, "no such recording"),
     ],
 )
 def test_what_cannot_be_done_is_refused_first(
@@ -87,6 +87,33 @@ def test_what_cannot_be_done_is_refused_first(
     with pytest.raises(error, match=line):
         list(export(request_))
     assert left_in(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("path", "line"),
+    [
+        (".", r"frames/day: pictures fit several modalities \(wanted a folder called depth or vision"),
+        ("vision", "no depth recording; give a folder called depth"),
+    ],
+)
+def test_pictures_of_one_camera_calibrate_no_other(
+    frames: Path, tmp_path: Path, path: str, line: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(road, "modalities_of", lambda _: ("depth", "imu", "vision"))
+    shutil.copytree(frames / "night", frames / "vision")
+    request = Request("int8", tmp_path / "out", Path("x.pth"), calibration=(frames / path,))
+    with pytest.raises(EdgebindError, match=line):
+        road._recordings(road._with_modalities(request), _original("depth"), lambda _: None)
+
+
+def _original(modality: str) -> Original:
+    spec = WindowSpec(8.0, 0.125, 0.125, ("distance",), ("m",))
+    description = Manifest("test", modality, 8, "fp32", 1.0, spec, {"kind": modality})
+    return Original(Path("encoder.onnx"), description, LabelBank.empty(8))
+
+
+def test_every_tower_of_a_checkpoint_is_asked_for_its_recordings(towers: dict[str, Path]) -> None:
+    assert original.modalities_of(towers["thermal"]) == ("thermal",)
 
 
 def test_a_tower_of_another_modality_is_refused(towers: dict[str, Path], tmp_path: Path) -> None:
@@ -109,10 +136,10 @@ def test_recordings_of_the_wrong_kind_are_refused(towers: dict[str, Path], frame
 
 
 def test_too_few_recordings_are_refused(towers: dict[str, Path], walks: Path, tmp_path: Path) -> None:
-    for name in ("walk_1.csv.gz", "walk_2.csv.gz"):
-        (walks / name).unlink()
-    with pytest.raises(CalibrationError, match="too few windows to gate"):
-        list(export(Request("int8", tmp_path / "out", towers["imu"], calibration=(walks,))))
+    lines = gzip.decompress((walks / "walk_0.csv.gz").read_bytes()).splitlines(keepends=True)
+    (tmp_path / "short.csv").write_bytes(b"".join(lines[:5001]))
+    with pytest.raises(CalibrationError, match="too few windows to calibrate"):
+        list(export(Request("int8", tmp_path / "out", towers["imu"], calibration=(tmp_path / "short.csv",))))
 
 
 def test_a_bar_that_is_missed_writes_nothing(starter_space: Path, tmp_path: Path) -> None:
