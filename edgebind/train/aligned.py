@@ -82,6 +82,8 @@ def bender(node: Node) -> tuple[Bend, PictureAugment | None]:
     ------
     OptionError: constants that do not exist, or a modality that has no augmentation.
     """
+    if node.tower == "cached":
+        return (lambda sample, rng, _: sample), None  # its vectors are of samples as they were
     if modalities.get(node.modality).is_camera:
         how: PictureAugment = from_table(PictureAugment, node.augment, where="recipe", prefix="augment.")
         return (lambda frame, rng, where: _see(frame, how, rng, where)), how

@@ -151,7 +151,7 @@ def _report(recipe: Recipe, folds: list[Measured], objective: GraphObjective, to
         "emergent": _emergent(recipe, objective, towers),
         "seed": recipe.seed,
         "recipe": asdict(recipe),
-        "temperatures": {edge.name: round(float(objective.temperature(edge)), 5) for edge in recipe.edges},
+        "temperatures": {edge.name: round(objective.temperature_now(edge), 5) for edge in recipe.edges},
         "versions": {
             "edgebind": __version__,
             "python": platform.python_version(),
@@ -214,7 +214,7 @@ def _write_student(
         modality=node.modality,
         student=node.tower,
         dim=tower.dim,
-        logit_scale=1 / float(objective.temperature(edges[0][1])),
+        logit_scale=1 / objective.temperature_now(edges[0][1]),
         window=from_table(WindowSpec, node.window, where=recipe.out, prefix=f"nodes.{tower.name}.window."),
         preprocess=node.preprocess,
         provenance={"licence": recipe.licence, "seed": recipe.seed, **provenance},

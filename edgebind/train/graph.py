@@ -98,6 +98,10 @@ class GraphObjective:
             return edge.temperature
         return torch.exp(-self.scales[edge.name].clamp(max=math.log(LARGEST_SCALE)))
 
+    def temperature_now(self, edge: Edge) -> float:
+        """The temperature as a number, for reports and for the scale of label probabilities."""
+        return float(torch.as_tensor(self.temperature(edge)).detach())
+
     def name(self, drawn: list[Drawn], row: int) -> str:
         names = [f"{edge.name} {one.name(row)}" for edge, one in zip(self.recipe.edges, drawn, strict=True)]
         return "; ".join(names)

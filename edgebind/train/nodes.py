@@ -121,9 +121,9 @@ def _brings_dim(node: Node) -> bool:
 
 
 def _common_dim(recipe: Recipe, given: dict[str, NodeTower]) -> int:
-    dims = {tower.dim for tower in given.values() if not tower.node.linear_head} | (
-        {recipe.dim} if recipe.dim else set()
-    )
+    # A fresh Linear takes any length, but for ImageBind's, whose towers keep the shapes of their checkpoint.
+    fixed = [tower for tower in given.values() if tower.node.tower == "imagebind" or not tower.node.linear_head]
+    dims = {tower.dim for tower in fixed} | ({recipe.dim} if recipe.dim else set())
     if len(dims) > 1:
         got = ", ".join(f"{name} {tower.dim}" for name, tower in given.items())
         raise OptionError("vectors of two lengths", got=got, remedy="give one node linear_head = true")
@@ -150,8 +150,6 @@ def _with_head(tower: NodeTower, dim: int) -> NodeTower:
     """With a fresh Linear at its end if the node asks for one: all that a frozen tower then learns."""
     if not tower.node.linear_head:
         return tower
-    if tower.node.tower == "imagebind" and dim != tower.dim:
-        raise OptionError("ImageBind's head keeps its length", wanted=f"dim = {tower.dim}", got=dim)
     replace_linear(tower.module, dim)
     return replace(tower, dim=dim)
 

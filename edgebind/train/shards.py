@@ -6,11 +6,14 @@ are read and not decoded, which a disk does faster than a tower can follow.
 
 from __future__ import annotations
 
+import itertools
 import random
 import tarfile
 import warnings
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -56,14 +59,27 @@ class Shards:
 
     def _open(self, number: int) -> Iterator[Record]:
         order = np.random.default_rng([self._seed, number]).permutation(len(self.paths))
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of the library's own imports
-            import webdataset
+        records = itertools.chain.from_iterable(_records(self.paths[at]) for at in order)
+        if self._buffer == 1:
+            return records
+        mixed = _library().shuffle(self._buffer, initial=self._buffer, rng=random.Random(f"{self._seed} {number}"))
+        mixed_records: Iterator[Record] = mixed(records)
+        return mixed_records
 
-        shards = webdataset.WebDataset([str(self.paths[at]) for at in order], shardshuffle=False, empty_check=False)
-        if self._buffer > 1:
-            shards = shards.shuffle(self._buffer, initial=self._buffer, rng=random.Random(f"{self._seed} {number}"))
-        return iter(shards)
+
+def _records(path: Path) -> Iterator[Record]:
+    """One shard's records in their order; the library leaves files open, so they are opened here."""
+    read = _library().tariterators
+    with open(path, "rb") as stream:
+        yield from read.group_by_keys(read.tar_file_expander([{"url": str(path), "stream": stream}]))
+
+
+@cache
+def _library() -> Any:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of its own imports
+        import webdataset
+    return webdataset
 
 
 def _count(path: Path) -> int:
