@@ -16,12 +16,16 @@ from pathlib import Path
 
 from edgebind.errors import StorageError
 
+_AT_FDCWD, _RENAME_EXCHANGE = -100, 2
+"""Of Linux's renameat2: paths are taken from the working folder; both paths exist and change places."""
+
 
 @contextlib.contextmanager
 def directory(target: Path) -> Iterator[Path]:
     """A scratch directory beside `target` that takes its place when the block ends without an error.
 
-    An older `target` is moved aside first and removed only once the new one stands.
+    An older `target` is exchanged with the new one in one step, so that there is no instant without it. Where the system
+    knows no such step, it is moved aside first and removed only once the new one stands.
 
     Raises
     ------
@@ -37,7 +41,7 @@ def directory(target: Path) -> Iterator[Path]:
             scratch.chmod(0o755)  # mkdtemp makes it private, a bundle is for everybody
             _take_place(scratch, target)
     finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+        _remove(scratch)
 
 
 @contextlib.contextmanager
@@ -59,6 +63,7 @@ def file(target: Path) -> Iterator[Path]:
             _flush(scratch)
             scratch.chmod(0o644)
             scratch.replace(target)
+            _flush_folder(target.parent)
     finally:
         scratch.unlink(missing_ok=True)
 
@@ -66,7 +71,28 @@ def file(target: Path) -> Iterator[Path]:
 def _take_place(scratch: Path, target: Path) -> None:
     if not target.exists():
         scratch.rename(target)
-        return
+    elif not _exchange(scratch, target):
+        _replace_in_two_steps(scratch, target)
+    _flush_folder(target.parent)
+
+
+def _exchange(one: Path, other: Path) -> bool:
+    """Let two paths change places at once, as Linux can since 3.15; False where kernel, library or file system cannot."""
+    import ctypes
+
+    rename = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+    if rename is None:
+        return False
+    rename.argtypes = (ctypes.c_int, ctypes.c_char_p, ctypes.c_int, ctypes.c_char_p, ctypes.c_uint)
+    if rename(_AT_FDCWD, os.fsencode(one), _AT_FDCWD, os.fsencode(other), _RENAME_EXCHANGE) == 0:
+        return True
+    number = ctypes.get_errno()
+    if number in (errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP):
+        return False
+    raise OSError(number, os.strerror(number), str(other))
+
+
+def _replace_in_two_steps(scratch: Path, target: Path) -> None:
     old = Path(tempfile.mkdtemp(prefix=f".{target.name}.old.", dir=target.parent)) / target.name
     target.rename(old)
     try:
@@ -78,10 +104,33 @@ def _take_place(scratch: Path, target: Path) -> None:
         shutil.rmtree(old.parent, ignore_errors=True)
 
 
+def _remove(path: Path) -> None:
+    """Whatever `path` is: the scratch folder, or what was in the target's place before."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
 def _flush_tree(root: Path) -> None:
     for path in sorted(root.rglob("*")):
         if path.is_file():
             _flush(path)
+        elif path.is_dir():
+            _flush_folder(path)
+    _flush_folder(root)
+
+
+def _flush_folder(folder: Path) -> None:
+    """The names in a folder, without which a flushed file can be lost in a power cut."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # some file systems have no such thing as a folder to flush
+            raise
+    finally:
+        os.close(handle)
 
 
 def _flush(path: Path) -> None:

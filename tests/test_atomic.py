@@ -23,6 +23,14 @@ def test_directory_appears_whole(tmp_path: Path) -> None:
     assert _names(tmp_path) == ["deep", "deep/bundle", "deep/bundle/a"]
 
 
+@pytest.fixture(params=["one step", "two steps"])
+def _steps(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Systems that can exchange two folders, and systems that cannot."""
+    if request.param == "two steps":
+        monkeypatch.setattr(atomic, "_exchange", lambda one, other: False)
+
+
+@pytest.mark.usefixtures("_steps")
 def test_directory_replaces_an_older_one(tmp_path: Path) -> None:
     target = tmp_path / "bundle"
     target.mkdir()
@@ -30,6 +38,43 @@ def test_directory_replaces_an_older_one(tmp_path: Path) -> None:
     with atomic.directory(target) as scratch:
         (scratch / "new").write_text("new")
     assert _names(tmp_path) == ["bundle", "bundle/new"]
+
+
+@pytest.mark.usefixtures("_steps")
+def test_a_link_to_an_older_one_is_replaced_and_its_target_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "first").mkdir()
+    (tmp_path / "first" / "old").write_text("old")
+    (tmp_path / "bundle").symlink_to("first")
+    with atomic.directory(tmp_path / "bundle") as scratch:
+        (scratch / "new").write_text("new")
+    assert _names(tmp_path) == ["bundle", "bundle/new", "first", "first/old"]
+    assert not (tmp_path / "bundle").is_symlink()
+
+
+def test_there_is_no_instant_without_a_bundle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("one", "other"):
+        (tmp_path / name).mkdir()
+    if not atomic._exchange(tmp_path / "one", tmp_path / "other"):
+        pytest.skip("this system cannot exchange two folders in one step")
+
+    def forbidden(*_: object) -> None:
+        raise AssertionError("a rename leaves a moment with neither the old nor the new")
+
+    monkeypatch.setattr(Path, "rename", forbidden)
+    monkeypatch.setattr(Path, "replace", forbidden)
+    (tmp_path / "one" / "old").write_text("old")
+    with atomic.directory(tmp_path / "one") as scratch:
+        (scratch / "new").write_text("new")
+        number = scratch.stat().st_ino
+    assert (tmp_path / "one").stat().st_ino == number
+    assert _names(tmp_path) == ["one", "one/new", "other"]
+
+
+def test_an_exchange_that_fails_says_why(tmp_path: Path) -> None:
+    (tmp_path / "one").mkdir()
+    with pytest.raises(FileNotFoundError, match="absent"):
+        if not atomic._exchange(tmp_path / "one", tmp_path / "absent"):
+            pytest.skip("this system cannot exchange two folders in one step")
 
 
 @pytest.mark.parametrize("accident", [KeyboardInterrupt, RuntimeError])
