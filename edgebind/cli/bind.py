@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,7 @@ def command(recipe_file: Path, threads: int | None, device: str) -> None:
     edgebind export --checkpoint runs/starter-imu/tower.safetensors --precision fp32
     torchrun --nproc-per-node 2 -m edgebind bind RECIPE.toml --device cuda
     """
+    from edgebind.cli.progress import ProgressLine
     from edgebind.errors import MissingDependencyError
 
     try:
@@ -34,20 +34,11 @@ def command(recipe_file: Path, threads: int | None, device: str) -> None:
         ) from error
     plan = recipe.read(recipe_file)
     with launch.started(Path(plan.out), recipe_file, device=device, threads=threads) as (where, is_first):
-        report = bind.bind(plan, device=where, progress=show if is_first else _silent)
+        report = bind.bind(plan, device=where, progress=ProgressLine() if is_first else _silent)
     if is_first:
         for line in _lines(report):
             click.echo(line)
         click.echo(f"wrote {plan.out}")
-
-
-def show(stage: str, step: int, steps: int, loss: float) -> None:
-    """A line that is rewritten in a terminal, and now and then a new one in a log."""
-    last = step + 1 == steps
-    if sys.stderr.isatty():
-        click.echo(f"\r\x1b[K{stage}: step {step + 1} of {steps}, loss {loss:.3f} ", err=True, nl=last)
-    elif last or step % 100 == 0:
-        click.echo(f"{stage}: step {step + 1} of {steps}, loss {loss:.3f}", err=True)
 
 
 def _silent(stage: str, step: int, steps: int, loss: float) -> None:
