@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
+import os
 import sys
+from collections.abc import Iterator
+from typing import Any
 
 import click
 
@@ -26,6 +30,16 @@ INTERRUPTED = 130
 
 
 class _LazyGroup(click.Group):
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        with _quiet_when_nobody_reads():  # --help
+            return super().make_context(info_name, args, parent, **extra)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        with _quiet_when_nobody_reads():
+            return super().invoke(ctx)
+
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
 
@@ -38,6 +52,19 @@ class _LazyGroup(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
+
+
+@contextlib.contextmanager
+def _quiet_when_nobody_reads() -> Iterator[None]:
+    """The reader of our output went away (`| head`): nothing is wrong. click would leave with 1."""
+    try:
+        yield
+    except BrokenPipeError:
+        # What is left in the buffer must not be flushed to nobody.
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
+        raise click.exceptions.Exit(0) from None
 
 
 @click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
@@ -69,10 +96,6 @@ def main(arguments: list[str] | None = None) -> int:
     except EdgebindError as error:
         click.echo(f"edgebind: {error}", err=True)
         return 2
-    except BrokenPipeError:
-        # The reader of our output went away (`| head`): nothing is wrong, and there is nobody left to tell.
-        sys.stdout = None
-        return 0
     return 0
 
 

@@ -173,21 +173,9 @@ def _stream(
     stream = Stream(source, windower, bundle, opened, bank=bank, live=speed != AT_ONCE, duration_s=duration)
     try:
         stream.run()
-    except BrokenPipeError:
-        _leave_quietly()
-        return
     except KeyboardInterrupt:
         click.echo(f"edgebind: {stream.counters}", err=True)
         raise
     counters = stream.counters
     if sys.stderr.isatty() or counters.dropped_windows or counters.lost_chunks or not counters.embedded:
         click.echo(f"edgebind: {counters}", err=True)
-
-
-def _leave_quietly() -> None:
-    """The reader of our output went away (`| head`): nothing is wrong, and what is left must not be flushed to nobody."""
-    import os
-
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, sys.stdout.fileno())
-    os.close(nowhere)

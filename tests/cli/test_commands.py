@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -60,6 +61,19 @@ def test_an_error_is_one_line_and_exit_code_2(tmp_path: Path) -> None:
     )
     assert done.returncode == 2
     assert done.stderr.splitlines() == [f"edgebind: {tmp_path}: no bundle here (wanted a folder with manifest.json)"]
+
+
+@pytest.mark.parametrize("arguments", [("inspect", "{folder}"), ("inspect", "{folder}", "--json"), ("--help",)])
+def test_a_reader_that_goes_away_is_no_error(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    folder = bundles.write(tmp_path / "b")
+    read, write = os.pipe()
+    os.close(read)
+    try:
+        command = [sys.executable, "-m", "edgebind", *(argument.format(folder=folder) for argument in arguments)]
+        done = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, text=True, check=False)
+    finally:
+        os.close(write)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_an_unknown_command_is_refused() -> None:
