@@ -13,7 +13,7 @@ graph reads no file that is not one of the bundle's own.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -21,7 +21,7 @@ import numpy as np
 
 from edgebind import atomic, labels, manifest, onnx_external, preprocess
 from edgebind.closing import Closing
-from edgebind.errors import BundleError, OptionError
+from edgebind.errors import BackendError, BundleError, OptionError, RecordingError
 from edgebind.labels import LabelBank
 from edgebind.manifest import Manifest
 from edgebind.signals import Floats, Samples, Window, Windows
@@ -52,10 +52,18 @@ class Bundle(Closing):
         self._backend_name = backend
         self._threads = threads
         self._backend: Backend | None = None
+        self._is_closed = False
 
     @property
     def backend(self) -> Backend:
-        """The loaded encoder."""
+        """The loaded encoder.
+
+        Raises
+        ------
+        BackendError: the bundle has been closed, or the encoder cannot be run here.
+        """
+        if self._is_closed:
+            raise BackendError("the bundle is closed", where=self.folder, remedy="open it again with edgebind.load")
         if self._backend is None:
             from edgebind import backends
 
@@ -63,13 +71,19 @@ class Bundle(Closing):
         return self._backend
 
     def prepare(self, windows: Windows) -> Samples:
-        """Physical units -> the encoder's input: windows (or their samples) -> (batch, ...)."""
+        """Physical units -> the encoder's input: windows (or their samples) -> (batch, ...).
+
+        Raises
+        ------
+        OptionError: no windows.
+        RecordingError: a window of the wrong shape, windows of unequal length, or values that are no numbers.
+        """
         samples = [window.samples if isinstance(window, Window) else window for window in windows]
         if not samples:
             raise OptionError("nothing to embed", wanted="at least one window", got=0)
         if len(samples) == 1:  # the live case, where stacking would cost as much as preprocessing
-            return self._preprocess(np.asarray(samples[0]))[None]
-        return np.stack([self._preprocess(np.asarray(item)) for item in samples])
+            return self._preprocess(_as_array(samples[0]))[None]
+        return _stacked([self._preprocess(_as_array(item)) for item in samples])
 
     def embed(self, windows: Windows) -> Floats:
         """Unit vectors of some windows.
@@ -85,21 +99,44 @@ class Bundle(Closing):
 
         Raises
         ------
-        RecordingError: a window of the wrong shape, or with values that are no numbers.
-        BackendError: the encoder cannot be run here.
+        OptionError: no windows.
+        RecordingError: a window of the wrong shape, windows of unequal length, or values that are no numbers.
+        BackendError: the bundle has been closed, or the encoder cannot be run here.
         """
         backend = self.backend
         return backend.infer({backend.input_name: self.prepare(windows)})[backend.output_name]
 
     def close(self) -> None:
-        """Give the encoder back; calling it twice is harmless."""
+        """Give the encoder back; nothing can be embedded after it. Calling it twice is harmless."""
         if self._backend is not None:
             self._backend.close()
             self._backend = None
+        self._is_closed = True
 
     def __repr__(self) -> str:
         of = self.manifest
         return f"<Bundle {of.space} {of.modality} {of.precision}, {of.dim} dimensions, {len(self.labels)} labels>"
+
+
+def _as_array(samples: object) -> Samples:
+    try:
+        return np.asarray(samples)
+    except ValueError as error:  # rows of unequal length
+        raise RecordingError("a window is no array of numbers", wanted="rows of equal length") from error
+
+
+def _stacked(inputs: Sequence[Samples]) -> Samples:
+    try:
+        return np.stack(inputs)
+    except ValueError as error:
+        wanted = inputs[0].shape
+        place = next(place for place, item in enumerate(inputs) if item.shape != wanted)
+        raise RecordingError(
+            "windows of unequal length",
+            where=f"window {place}",
+            wanted=f"{wanted} as window 0",
+            got=inputs[place].shape,
+        ) from error
 
 
 def load(folder: str | Path, *, backend: str = "auto", threads: int | None = None) -> Bundle:

@@ -32,6 +32,8 @@ EMBED_BATCH = 64
 """Windows in one call of `embed_recording`, which nobody watches."""
 QUEUE = 1024
 """Chunks between the reader and the encoder: about 20 s of a sensor that sends every 20 ms."""
+PATIENCE_S = 1.0
+"""Seconds for the reader's thread to end by itself; one that a silent sensor blocks is left behind."""
 
 Arrived = tuple[int, Chunk]
 """When a chunk came, on the monotonic clock in nanoseconds, and the chunk."""
@@ -190,6 +192,7 @@ class Stream:
                 yield item
         finally:
             stop.set()
+            reader.join(PATIENCE_S)  # else it may still read from a source that is closed already
 
     def _fill(self, waiting: queue.Queue[Arrived | BaseException | None], stop: threading.Event) -> None:
         """The reader's thread: keep the newest chunks, drop the oldest."""

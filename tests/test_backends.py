@@ -55,6 +55,17 @@ def test_the_bare_call_computes_the_same_and_checks_nothing(tmp_path: Path) -> N
         assert np.isnan(backend.infer_unchecked(np.zeros((1, 6, 10), np.float32))).all()
 
 
+def test_a_closed_encoder_says_so(tmp_path: Path) -> None:
+    path = tmp_path / "e.onnx"
+    path.write_bytes(bundles.encoder())
+    with OnnxRuntimeBackend(path) as backend:
+        feed = {"input": np.ones((1, 6, 10), np.float32)}
+        backend.infer(feed)
+    backend.close()
+    with pytest.raises(BackendError, match=r"e\.onnx: the encoder is closed"):
+        backend.infer(feed)
+
+
 def test_what_is_no_graph_is_one_clear_line(tmp_path: Path) -> None:
     with pytest.raises(BackendError, match="no such graph"):
         OnnxRuntimeBackend(tmp_path / "absent.onnx")

@@ -15,7 +15,7 @@ from onnx import numpy_helper
 
 import edgebind
 from edgebind import bundle, manifest
-from edgebind.errors import BundleError, OptionError
+from edgebind.errors import BackendError, BundleError, OptionError, RecordingError
 from tests import bundles
 
 
@@ -144,6 +144,29 @@ def test_does_not_replace_what_is_no_bundle(tmp_path: Path) -> None:
 def test_refuses_an_unknown_backend(folder: Path) -> None:
     with pytest.raises(OptionError, match="unknown backend"):
         edgebind.load(folder, backend="abacus").embed([np.ones((6, 10), np.float32)])
+
+
+def test_refuses_windows_of_unequal_length(folder: Path) -> None:
+    windows = [np.ones((6, length), np.float32) for length in (10, 10, 12)]
+    with (
+        edgebind.load(folder) as opened,
+        pytest.raises(RecordingError, match=r"window 2: windows of unequal length \(wanted \(6, 10\).*got \(6, 12\)"),
+    ):
+        opened.embed(windows)
+
+
+def test_refuses_a_window_whose_rows_differ(folder: Path) -> None:
+    with edgebind.load(folder) as opened, pytest.raises(RecordingError, match="rows of equal length"):
+        opened.embed([[[1.0, 2.0], [3.0]]])  # type: ignore[arg-type]
+
+
+def test_a_closed_bundle_says_so(folder: Path) -> None:
+    window = np.ones((6, 10), np.float32)
+    with edgebind.load(folder) as opened:
+        opened.embed([window])
+    opened.close()
+    with pytest.raises(BackendError, match="imu-fp32: the bundle is closed; open it again"):
+        opened.embed([window])
 
 
 def test_refuses_nothing_to_embed(folder: Path) -> None:

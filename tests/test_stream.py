@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from edgebind import bundle as bundles
+from edgebind import stream as stream_module
 from edgebind.bundle import Bundle
 from edgebind.errors import OptionError, RecordingError, StorageError
 from edgebind.labels import LabelBank
@@ -170,6 +171,51 @@ def test_ctrl_c_closes_everything(bundle: Bundle) -> None:
         stream.run()
     assert len(sink.embeddings) == 1
     assert source.is_closed and sink.is_closed
+
+
+def test_the_reader_has_ended_before_its_source_is_closed(bundle: Bundle) -> None:
+    readers: list[threading.Thread] = []
+    alive: list[bool] = []
+    failed = threading.Event()
+
+    class Endless(ListSource):
+        def __iter__(self) -> Iterator[Chunk]:
+            readers.append(threading.current_thread())
+            yield from self.chunks
+            failed.wait()
+            while True:
+                yield self.chunks[-1]
+
+        def close(self) -> None:
+            alive.extend(reader.is_alive() for reader in readers)
+
+    class Failing(ListSink):
+        def write(self, embedding: Embedding) -> None:
+            failed.set()
+            raise StorageError("the disk is full")
+
+    with pytest.raises(StorageError):
+        Stream(Endless(chunks()), Windower(SPEC), bundle, [Failing()], live=True).run()
+    assert alive == [False]
+
+
+def test_a_silent_sensor_does_not_hold_the_end_up(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    # source   cccc|.................. blocks     the sink stops the stream at the first window
+    monkeypatch.setattr(stream_module, "PATIENCE_S", 0.01)
+    wake = threading.Event()
+
+    class Silent(ListSource):
+        def __iter__(self) -> Iterator[Chunk]:
+            yield from self.chunks
+            wake.wait()
+
+    source = Silent(chunks())
+    try:
+        with pytest.raises(StorageError):
+            Stream(source, Windower(SPEC), bundle, [FullSink()], live=True).run()
+        assert source.is_closed
+    finally:
+        wake.set()
 
 
 def test_dropped_windows_are_counted(bundle: Bundle) -> None:

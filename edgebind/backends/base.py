@@ -26,7 +26,7 @@ class Backend(Protocol):
 
         Raises
         ------
-        BackendError: the feed has another name, shape or type than the graph wants.
+        BackendError: it is closed, or the feed has another name, shape or type than the graph wants.
         """
         ...
 

@@ -75,8 +75,10 @@ class OnnxRuntimeBackend(Closing):
 
         Raises
         ------
-        BackendError: wrong name or shape, or an output with values that are no numbers.
+        BackendError: closed, wrong name or shape, or an output with values that are no numbers.
         """
+        if self._session is None:
+            raise BackendError("the encoder is closed", where=self.graph, remedy="open it again")
         if self.input_name not in feed:
             raise BackendError("no such input", where=self.graph, wanted=self.input_name, got=sorted(feed))
         value = np.ascontiguousarray(feed[self.input_name], dtype=self._dtype)
