@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgebind import cpu
+from edgebind import cpu, extras
 from edgebind.backends.onnxruntime import OnnxRuntimeBackend
 from edgebind.calibration.batches import Batch, pieces
 from edgebind.errors import BackendError, CalibrationError, MissingDependencyError
@@ -100,7 +100,7 @@ def _session(source: str | bytes, graph: Path) -> Any:
     try:
         import onnxruntime
     except ImportError as error:
-        raise MissingDependencyError("onnxruntime is not installed", remedy='pip install "edgebind[export]"') from error
+        raise MissingDependencyError("onnxruntime is not installed", remedy=extras.remedy("export")) from error
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = cpu.default_threads()
     options.log_severity_level = 3

@@ -12,12 +12,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgebind import extras
 from edgebind.errors import ExportError, MissingDependencyError
 
 if TYPE_CHECKING:
     import onnx
-
-REMEDY = 'pip install "edgebind[export]"'
 
 
 def require_onnx() -> Any:
@@ -27,7 +26,7 @@ def require_onnx() -> Any:
         import onnx.external_data_helper
         import onnx.numpy_helper
     except ImportError as error:
-        raise MissingDependencyError("onnx is not installed", remedy=REMEDY) from error
+        raise MissingDependencyError("onnx is not installed", remedy=extras.remedy("export")) from error
     return onnx
 
 

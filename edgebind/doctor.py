@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgebind import cpu
+from edgebind import cpu, extras
 from edgebind.errors import EdgebindError
 
 
@@ -76,12 +76,12 @@ def _board() -> str:
 
 
 def _backends() -> Iterator[Finding]:
-    yield _package("backend", "onnxruntime", 'pip install "edgebind[cpu]"', probe=_onnxruntime_providers)
+    yield _package("backend", "onnxruntime", extras.remedy("cpu"), probe=_onnxruntime_providers)
     present, reason = cuda_driver()
     for module, remedy in (
-        ("tensorrt", 'comes with JetPack; elsewhere: pip install "edgebind[tensorrt]"'),
+        ("tensorrt", f"comes with JetPack; elsewhere: {extras.remedy('tensorrt')}"),
         # The bindings' wheel names its module so; NVIDIA's meta package adds the plain name.
-        ("tensorrt_rtx_bindings", 'pip install "edgebind[rtx]"'),
+        ("tensorrt_rtx_bindings", extras.remedy("rtx")),
     ):
         found = _package("backend", module, remedy)
         if found.ok and not present:
@@ -106,7 +106,7 @@ def _workstation() -> Iterator[Finding]:
         ("instant_clip_tokenizer", "prompts for ImageBind", "text"),
         ("av", "sound files other than WAV", "audio"),
     ):
-        found = _package("workstation", module, f'for {purpose}: pip install "edgebind[{extra}]"')
+        found = _package("workstation", module, f"for {purpose}: {extras.remedy(extra)}")
         yield found
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edgebind import bundle as bundles
-from edgebind import labels, preprocess
+from edgebind import extras, labels, preprocess
 from edgebind import modality as modalities
 from edgebind.errors import BundleError, CheckpointError, MissingDependencyError, OptionError
 from edgebind.export import parity, simplify
@@ -141,7 +141,7 @@ def _require_torch() -> None:
         import torch  # noqa: F401
     except ImportError as error:
         raise MissingDependencyError(
-            f"a checkpoint needs {error.name}, which is not installed", remedy='pip install "edgebind[train]"'
+            f"a checkpoint needs {error.name}, which is not installed", remedy=extras.remedy("train")
         ) from error
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from edgebind import extras
 from edgebind.calibration.graph import require_onnx
 from edgebind.errors import ExportError, MissingDependencyError
 
@@ -63,7 +64,7 @@ def _onnxsim() -> Any:
     try:
         import onnxsim
     except ImportError as error:
-        raise MissingDependencyError("onnxsim is not installed", remedy='pip install "edgebind[export]"') from error
+        raise MissingDependencyError("onnxsim is not installed", remedy=extras.remedy("export")) from error
     return onnxsim
 
 

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from edgebind import extras
 from edgebind.errors import ExportError, MissingDependencyError
 from edgebind.export.simplify import LARGE
 
@@ -66,9 +67,7 @@ def _export(module: nn.Module, inputs: torch.Tensor, path: Path) -> None:
             verbose=False,
         )
     except ImportError as error:
-        raise MissingDependencyError(
-            f"{error.name} is not installed", remedy='pip install "edgebind[train]"'
-        ) from error
+        raise MissingDependencyError(f"{error.name} is not installed", remedy=extras.remedy("train")) from error
     except OSError:
         raise
     except Exception as error:  # torch wraps whatever went wrong in classes of private modules

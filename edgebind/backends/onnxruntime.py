@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgebind import cpu
+from edgebind import cpu, extras
 from edgebind.backends.base import Feed
 from edgebind.closing import Closing
 from edgebind.errors import BackendError, MissingDependencyError, OptionError
@@ -111,7 +111,7 @@ def _session(graph: Path, threads: int | None, optimise: bool) -> Any:
     try:
         import onnxruntime
     except ImportError as error:
-        raise MissingDependencyError("onnxruntime is not installed", remedy='pip install "edgebind[cpu]"') from error
+        raise MissingDependencyError("onnxruntime is not installed", remedy=extras.remedy("cpu")) from error
     if not graph.is_file():
         raise BackendError("no such graph", where=graph)
     if threads is not None and threads < 1:

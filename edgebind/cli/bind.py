@@ -23,15 +23,14 @@ def command(recipe_file: Path, threads: int | None, device: str) -> None:
     edgebind export --checkpoint runs/starter-imu/tower.safetensors --precision fp32
     torchrun --nproc-per-node 2 -m edgebind bind RECIPE.toml --device cuda
     """
+    from edgebind import extras
     from edgebind.cli.progress import ProgressLine
     from edgebind.errors import MissingDependencyError
 
     try:
         from edgebind.train import bind, launch, recipe
     except ImportError as error:
-        raise MissingDependencyError(
-            f"{error.name} is not installed", remedy='pip install "edgebind[train]"'
-        ) from error
+        raise MissingDependencyError(f"{error.name} is not installed", remedy=extras.remedy("train")) from error
     plan = recipe.read(recipe_file)
     with launch.started(Path(plan.out), recipe_file, device=device, threads=threads) as (where, is_first):
         report = bind.bind(plan, device=where, progress=ProgressLine() if is_first else _silent)

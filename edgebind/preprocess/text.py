@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgebind import extras
 from edgebind.errors import MissingDependencyError, RecordingError
 from edgebind.preprocess import config
 
@@ -84,7 +85,7 @@ def clean(prompt: str) -> str:
 
 
 def _missing(package: str, error: ImportError) -> MissingDependencyError:
-    line = MissingDependencyError(f"{package} is not installed", remedy='pip install "edgebind[text]"')
+    line = MissingDependencyError(f"{package} is not installed", remedy=extras.remedy("text"))
     line.__cause__ = error
     return line
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from edgebind import extras
 from edgebind.errors import MissingDependencyError, RecordingError
 
 if TYPE_CHECKING:
@@ -147,6 +148,6 @@ def _pyav() -> ModuleType:
         import av
     except ImportError as error:
         raise MissingDependencyError(
-            "PyAV is not installed", wanted="it for sounds other than PCM WAV", remedy='pip install "edgebind[audio]"'
+            "PyAV is not installed", wanted="it for sounds other than PCM WAV", remedy=extras.remedy("audio")
         ) from error
     return av

@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from edgebind import preprocess
+from edgebind import extras, preprocess
 from edgebind.errors import MissingDependencyError, RecordingError
 from edgebind.preprocess import text
 
@@ -86,5 +87,5 @@ def test_several_prompts_are_no_single_input() -> None:
 def test_missing_packages_name_the_remedy(package: str, monkeypatch: pytest.MonkeyPatch) -> None:
     text._tokenizer.cache_clear()
     monkeypatch.setitem(sys.modules, package, None)
-    with pytest.raises(MissingDependencyError, match=r'pip install "edgebind\[text\]"'):
+    with pytest.raises(MissingDependencyError, match=re.escape(extras.remedy("text"))):
         text.tokens("dog")

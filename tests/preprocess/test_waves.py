@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 import wave
 from pathlib import Path
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 from scipy.io import wavfile
 
+from edgebind import extras
 from edgebind.errors import MissingDependencyError, RecordingError
 from edgebind.preprocess import waves
 
@@ -122,5 +124,5 @@ def test_a_picture_has_no_sound(shared: Path) -> None:
 def test_without_pyav_the_remedy_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "av", None)
     (tmp_path / "x.ogg").write_bytes(b"OggS")
-    with pytest.raises(MissingDependencyError, match=r'pip install "edgebind\[audio\]"'):
+    with pytest.raises(MissingDependencyError, match=re.escape(extras.remedy("audio"))):
         waves.read_wave(tmp_path / "x.ogg")
