@@ -20,16 +20,13 @@ from typing import Any
 
 import numpy as np
 
-from edgebind import modality as modalities
 from edgebind.errors import OptionError, RecordingError
+from edgebind.train import samples
 from edgebind.train.aligned import bender, draw_geometry
 from edgebind.train.nodes import NodeTower
 from edgebind.train.recipe import Alignment, Data, Edge
 from edgebind.train.shards import Record, Shards
 from edgebind.train.sources import Drawn
-
-KEPT_BYTES = 1 << 30
-"""Decoded samples that stay in memory; what does not fit is read again each time."""
 
 
 @dataclass(frozen=True)
@@ -50,19 +47,19 @@ class _Ends:
         self.towers = (left, right)
         self._bends, self._shapes = zip(*(bender(tower.node) for tower in self.towers), strict=True)
 
-    def bent(self, samples: tuple[Any, Any], rng: np.random.Generator) -> tuple[Any, Any]:
+    def bent(self, pair: tuple[Any, Any], rng: np.random.Generator) -> tuple[Any, Any]:
         """Both as other sensors would have seen them; two cameras keep looking at the same part."""
         first, second = self._shapes
         where = draw_geometry(first, rng) if first is not None and second is not None else None
-        one, other = (bend(sample, rng, where) for bend, sample in zip(self._bends, samples, strict=True))
+        one, other = (bend(sample, rng, where) for bend, sample in zip(self._bends, pair, strict=True))
         return one, other
 
-    def drawn(self, samples: list[tuple[Any, Any]], kinds: list[int], names: list[str]) -> Drawn:
+    def drawn(self, pairs: list[tuple[Any, Any]], kinds: list[int], names: list[str]) -> Drawn:
         """Inputs of both ends."""
         import torch
 
         left, right = (
-            tower.prepare([pair[at] for pair in samples] if tower.node.tower != "cached" else names)
+            tower.prepare([pair[at] for pair in pairs] if tower.node.tower != "cached" else names)
             for at, tower in enumerate(self.towers)
         )
         return Drawn(left, right, torch.tensor(kinds), lambda row: names[row])
@@ -79,8 +76,7 @@ class PairSource:
         for data in edge.data:
             for pair, held in _split(data, read(data, *modalities_), fold):
                 (self._held_out if held else self._learned).append(pair)
-        self._kept: dict[str, tuple[Any, Any]] = {}
-        self._room = KEPT_BYTES
+        self._kept = samples.Kept()
         if not self._learned and fold is not None:
             raise OptionError("no pair is left to learn from", wanted="at least one that is not held out")
 
@@ -88,8 +84,8 @@ class PairSource:
         """(size,) pairs, none twice unless there are fewer; a pair's number is its kind."""
         pairs = self._learned
         at = rng.choice(len(pairs), size, replace=size > len(pairs)).tolist()
-        samples = [self._ends.bent(self._load(pairs[index]), rng) for index in at]
-        return self._ends.drawn(samples, at, [pairs[index].name for index in at])
+        bent = [self._ends.bent(self._load(pairs[index]), rng) for index in at]
+        return self._ends.drawn(bent, at, [pairs[index].name for index in at])
 
     def held_out(self) -> Drawn | None:
         """Every pair that is held out, as it is."""
@@ -105,16 +101,10 @@ class PairSource:
         return self._ends.drawn([self._load(p) for p in pairs], list(range(len(pairs))), [p.name for p in pairs])
 
     def _load(self, pair: Pair) -> tuple[Any, Any]:
-        if pair.name in self._kept:
-            return self._kept[pair.name]
         one, other = (
-            load() if tower.node.tower != "cached" else None
-            for load, tower in zip(pair.load, self._ends.towers, strict=True)
+            self._kept.load((pair.name, at), pair.load[at]) if tower.node.tower != "cached" else None
+            for at, tower in enumerate(self._ends.towers)
         )
-        size = sum(sample.nbytes for sample in (one, other) if isinstance(sample, np.ndarray))
-        if size <= self._room:
-            self._room -= size
-            self._kept[pair.name] = (one, other)
         return one, other
 
 
@@ -129,10 +119,10 @@ class ShardSource:
     def draw(self, first: int, size: int, rng: np.random.Generator) -> Drawn:
         """Records `first` to `first + size` of the run."""
         records = self._shards.take(first, size)
-        samples = [(_decode(record, self._names[0]), _decode(record, self._names[1])) for record in records]
+        loaded = [(_decode(record, self._names[0]), _decode(record, self._names[1])) for record in records]
         names = [str(record["__key__"]) for record in records]
         kinds = [(first + at) % len(self._shards) for at in range(size)]
-        return self._ends.drawn([self._ends.bent(pair, rng) for pair in samples], kinds, names)
+        return self._ends.drawn([self._ends.bent(pair, rng) for pair in loaded], kinds, names)
 
 
 def read(data: Data, left: str, right: str) -> list[Pair]:
@@ -208,38 +198,7 @@ def _loader_of(value: str, folder: Path, modality: str) -> Callable[[], Any]:
 
 
 def _loader(path: Path, modality: str) -> Callable[[], Any]:
-    return lambda: load_sample(path, modality)
-
-
-def load_sample(path: Path, modality: str) -> Any:
-    """One file -> samples in physical units.
-
-    Raises
-    ------
-    RecordingError: it cannot be read, or is nothing that this modality could be.
-    """
-    if path.suffix == ".npy":
-        return _array(path)
-    if modality == "audio":
-        from edgebind.preprocess import audio
-
-        samples, rate = audio.read_wave(path)
-        return audio.resample_windowed_sinc(samples, rate, round(modalities.get("audio").rate_hz))
-    if modality == "text":
-        return path.read_text(encoding="utf-8")
-    if modalities.get(modality).is_camera:
-        from edgebind.preprocess.images import read_image
-
-        return read_image(path)
-    raise RecordingError("a file that this modality cannot be", where=path, wanted=f"a .npy of {modality}")
-
-
-def _array(source: Path | io.BytesIO, where: str = "") -> Any:
-    try:
-        return np.load(source, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        place = where or str(source)
-        raise RecordingError("is no array of numbers", where=place, wanted="a .npy without objects") from error
+    return lambda: samples.load(path, modality)
 
 
 def _decode(record: Record, modality: str) -> Any:
@@ -253,7 +212,7 @@ def _decode(record: Record, modality: str) -> Any:
     if modality == "text":
         return data.decode("utf-8")
     if kind == "npy":
-        return _array(io.BytesIO(data), where=name)
+        return samples.read_array(io.BytesIO(data), name)
     from edgebind.preprocess.images import decode_image
 
     return decode_image(data, name)

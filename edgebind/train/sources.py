@@ -94,17 +94,17 @@ def open_source(edge: Edge | Alignment, nodes: dict[str, NodeTower], fold: int |
 
 
 def _task(tower: NodeTower, edge: Edge, fold: int | None) -> Task:
-    modality = tower.node.modality
-    if modality == "imu":
+    readers = {data.reader for data in edge.data}
+    if "classes" in readers:
+        from edgebind.train.classes import ClassesTask
+
+        return ClassesTask(tower, edge, fold)
+    if tower.node.modality == "imu":
         from edgebind.train.imu import ImuTask
 
         return ImuTask(tower.node, edge, fold)
-    if modality == "thermal":
+    if tower.node.modality == "thermal":
         from edgebind.train.thermal import ThermalTask
 
         return ThermalTask(tower.node, edge, fold)
-    raise OptionError(
-        "no labelled data can be read for this modality yet",
-        wanted="imu or thermal, or pairs without [[edges.prompts]]",
-        got=modality,
-    )
+    raise OptionError("no such reader for this modality", wanted="classes", got=", ".join(sorted(readers)))

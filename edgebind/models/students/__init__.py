@@ -7,7 +7,7 @@
     thermal-m   (batch, 1, 64, 64)             802,632         24,256,512
     thermal-l   (batch, 1, 64, 64)           2,269,264        123,322,368   a teacher, not for a device
     depth-s     (batch, 1, 112, 112)           651,504         29,426,688
-    audio-s     (batch, 1, 128, 204)           380,784         54,564,864
+    audio-s     (batch, 1, 1, 128, 204)        380,784         54,564,864   of each clip
     vision-s    (batch, 3, 64, 64)             390,352         11,157,504
 
 Parameters and MACs are those of vectors of 384 entries. All but imu-s read pictures of any size, at a price that grows
@@ -24,9 +24,9 @@ from torch import Tensor, nn
 
 from edgebind.errors import OptionError
 from edgebind.models.students.imu import ImuStudent
-from edgebind.models.students.picture import PictureStudent
+from edgebind.models.students.picture import AudioStudent, PictureStudent
 
-__all__ = ["ImuStudent", "PictureStudent", "build", "count_macs"]
+__all__ = ["AudioStudent", "ImuStudent", "PictureStudent", "build", "count_macs"]
 
 _ARCHITECTURES: dict[str, Callable[..., nn.Module]] = {
     "imu-s": ImuStudent,
@@ -35,7 +35,7 @@ _ARCHITECTURES: dict[str, Callable[..., nn.Module]] = {
     "thermal-m": partial(PictureStudent, widths=(1, 24, 48, 48, 96, 96, 192, 192)),
     "thermal-l": partial(PictureStudent, widths=(1, 48, 96, 96, 96, 192, 192, 192, 256, 256)),
     "depth-s": partial(PictureStudent, widths=(1, 16, 32, 64, 64, 128, 128, 192)),
-    "audio-s": partial(PictureStudent, widths=(1, 16, 32, 64, 64, 128, 128)),
+    "audio-s": partial(AudioStudent, widths=(1, 16, 32, 64, 64, 128, 128)),
     "vision-s": partial(PictureStudent, widths=(3, 16, 32, 32, 64, 64, 128, 128)),
 }
 

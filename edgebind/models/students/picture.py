@@ -42,3 +42,12 @@ class PictureStudent(nn.Module):
         features = self.trunk(picture)
         joined = torch.cat([features.mean(dim=(2, 3)), features.amax(dim=(2, 3))], dim=1)
         return functional.normalize(self.head(self.dropout(joined)), dim=1)
+
+
+class AudioStudent(PictureStudent):
+    """A picture student over the log-mel of each clip; a sound is the mean of its clips' unit vectors, as in ImageBind."""
+
+    def forward(self, clips: Tensor) -> Tensor:
+        """(batch, clips, 1, mel, frames) -> (batch, dim), unit rows."""
+        vectors = super().forward(clips.flatten(0, 1))
+        return functional.normalize(vectors.reshape(-1, clips.shape[1], vectors.shape[1]).mean(dim=1), dim=1)

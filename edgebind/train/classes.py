@@ -1,0 +1,93 @@
+"""Labelled data of any sensor: one folder a class, one file an item.
+
+    sounds/Rain/1-17367-A.ogg        class "Rain"
+    sounds/Rooster/1-26806-A.ogg     class "Rooster"
+
+Names of the folders are the labels of `[[edges.prompts]]`. What a camera or an IMU might have seen instead is
+`edgebind.train.aligned`'s business.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from edgebind.errors import OptionError, RecordingError
+from edgebind.train import samples
+from edgebind.train.aligned import bender
+from edgebind.train.nodes import NodeTower
+from edgebind.train.recipe import Data, Edge
+from edgebind.train.task import Batch, HeldOut, class_index, require_every_class, shares
+
+READER = "classes"
+
+
+@dataclass(frozen=True)
+class Item:
+    """One labelled file."""
+
+    path: Path
+    label: str
+    part: int
+    """Which of the data's `parts` it belongs to, within its class, in the order of names."""
+
+
+class ClassesTask:
+    """Batches and held-out items of folders by class."""
+
+    def __init__(self, tower: NodeTower, edge: Edge, fold: int | None) -> None:
+        self._tower = tower
+        self._bend, _ = bender(tower.node)
+        self.classes = class_index(edge)
+        items = [(item, data.parts > 0 and item.part == fold) for data in edge.data for item in read(data)]
+        known = [(item, held) for item, held in items if item.label in self.classes]
+        self._held_out = [item for item, held in known if held]
+        self._learned = [[i for i, held in known if i.label == label and not held] for label in self.classes]
+        require_every_class(np.array([len(group) for group in self._learned]), edge)
+        self._shares = shares(edge)
+        self._kept = samples.Kept()
+
+    def batch(self, size: int, rng: np.random.Generator) -> Batch:
+        """(size, ...) inputs and (size,) class indices."""
+        labels = rng.choice(len(self._shares), size, p=self._shares)
+        items = [self._learned[label][int(rng.integers(len(self._learned[label])))] for label in labels]
+        bent = [self._bend(self._load(item), rng, None) for item in items]
+        return Batch(self._tower.prepare(bent), torch.from_numpy(labels), lambda row: str(items[row].path))
+
+    def held_out(self) -> list[HeldOut]:
+        """Every item of the part that is held out, as it is."""
+        if not self._held_out:
+            return []
+        inputs = self._tower.prepare([self._load(item) for item in self._held_out])
+        labels = np.array([self.classes[item.label] for item in self._held_out])
+        return [HeldOut(inputs.numpy(), labels)]
+
+    def _load(self, item: Item) -> object:
+        return self._kept.load(item.path, lambda: samples.load(item.path, self._tower.node.modality))
+
+
+def read(data: Data) -> list[Item]:
+    """All items below one folder.
+
+    Raises
+    ------
+    OptionError: another reader, or groups, which folders by class do not have.
+    RecordingError: no folder, or none with files.
+    """
+    if data.reader != READER:
+        raise OptionError("unknown reader", where=data.path, wanted=READER, got=repr(data.reader))
+    if data.folds:
+        raise OptionError("folders by class have no groups", where=data.path, wanted="parts = N", got="folds")
+    root = Path(data.path)
+    if not root.is_dir():
+        raise RecordingError("no such folder", where=root)
+    found: list[Item] = []
+    for folder in sorted(path for path in root.iterdir() if path.is_dir()):
+        files = sorted(path for path in folder.rglob("*") if path.is_file() and not path.name.startswith("."))
+        found += [Item(path, folder.name, at * data.parts // len(files)) for at, path in enumerate(files)]
+    if not found:
+        raise RecordingError("no folder with files in it", where=root, wanted="one folder a class")
+    return found

@@ -1,0 +1,118 @@
+"""A file -> samples in physical units, whatever the sensor; and the memory that spares a second reading.
+
+picture    as everywhere in edgebind: 8-bit, 16-bit counts, float; of a video the frame in its middle
+sound      float32 (channels, n) at full scale and the tower's rate
+.npy       samples as they are: (6, length) of an IMU in m/s² and rad/s, (height, width) of depth in metres
+text       what the file says
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Hashable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgebind import modality as modalities
+from edgebind.errors import MissingDependencyError, RecordingError
+
+KEPT_BYTES = 1 << 30
+"""Decoded samples that stay in memory; what does not fit is read again each time."""
+VIDEOS = (".mp4", ".mkv", ".mov", ".avi", ".webm")
+
+
+class Kept:
+    """Samples that were read once, as far as there is room for them."""
+
+    def __init__(self, room: int = KEPT_BYTES) -> None:
+        self._room = room
+        self._found: dict[Hashable, Any] = {}
+
+    def load(self, key: Hashable, read: Callable[[], Any]) -> Any:
+        """What `read` gives, or gave before."""
+        if key in self._found:
+            return self._found[key]
+        sample = read()
+        size = sample.nbytes if isinstance(sample, np.ndarray) else 0
+        if size <= self._room:
+            self._room -= size
+            self._found[key] = sample
+        return sample
+
+
+def load(path: Path, modality: str) -> Any:
+    """One file -> samples in physical units.
+
+    Raises
+    ------
+    RecordingError: it cannot be read, or is nothing that this modality could be.
+    MissingDependencyError: a format that needs PyAV, and PyAV is not installed.
+    """
+    if path.suffix == ".npy":
+        return read_array(path, str(path))
+    if modality == "audio":
+        return _sound(path)
+    if modality == "text":
+        return path.read_text(encoding="utf-8")
+    if modality == "vision" and path.suffix.lower() in VIDEOS:
+        return middle_frame(path)
+    if modalities.get(modality).is_camera:
+        from edgebind.preprocess.images import read_image
+
+        return read_image(path)
+    raise RecordingError("a file that this modality cannot be", where=path, wanted=f"a .npy of {modality}")
+
+
+def _sound(path: Path) -> Any:
+    from edgebind.preprocess import audio
+
+    wave, rate = audio.read_wave(path)
+    return audio.resample_windowed_sinc(wave, rate, round(modalities.get("audio").rate_hz))
+
+
+def read_array(source: Path | io.BytesIO, where: str) -> Any:
+    """A `.npy` of numbers.
+
+    Raises
+    ------
+    RecordingError: it is none, or holds objects, which are never unpickled.
+    """
+    try:
+        return np.load(source, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise RecordingError("is no array of numbers", where=where, wanted="a .npy without objects") from error
+
+
+def middle_frame(path: Path) -> Any:
+    """uint8 (height, width, 3): the frame in the middle of a video.
+
+    Raises
+    ------
+    RecordingError: no such file, or no video in it.
+    MissingDependencyError: PyAV is not installed.
+    """
+    try:
+        import av
+    except ImportError as error:
+        raise MissingDependencyError("PyAV is not installed", remedy='pip install "edgebind[audio]"') from error
+    try:
+        with av.open(str(path)) as container:
+            video = container.streams.video[0]
+            middle = (video.duration or 0) // 2
+            container.seek(middle, stream=video)
+            frames = list(_until(container.decode(video), middle))
+    except (av.FFmpegError, IndexError, OSError) as error:
+        raise RecordingError("no video can be read from it", where=path, got=error) from error
+    if not frames:
+        raise RecordingError("a video without frames", where=path)
+    return frames[-1].to_ndarray(format="rgb24")
+
+
+def _until(frames: Any, moment: int) -> Any:
+    """Frames from a key frame on to the first one at `moment` or later."""
+    for frame in frames:
+        yield frame
+        if frame.pts is None or frame.pts >= moment:
+            return
