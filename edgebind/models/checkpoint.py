@@ -2,32 +2,26 @@
 
     imagebind_huge.pth (4.8 GB)  --load_towers(path, ["imu"])-->  {"imu": Tower}  --save_towers-->  imu.safetensors (78 MB)
 
-A file may be a zip or legacy `torch.save` of tensors, or safetensors; which one is seen from its first bytes, not from
-its name. A pickle that asks for anything but tensors is refused before anything of it is carried out. Weights are mapped
-into memory, not read: a tower costs what it touches, and the file must stay as it is while its towers are in use.
+What a file may be, and that nothing in it is ever run, is `edgebind.models.tensor_file`'s. Weights are mapped into memory,
+not read: a tower costs what it touches, and the file must stay as it is while its towers are in use.
 
 ImageBind's published weights are licensed CC-BY-NC 4.0, see `LICENCE_NOTE`. Nothing here downloads them.
 """
 
 from __future__ import annotations
 
-import pickle
 import re
-import tarfile
-import warnings
 from collections.abc import Iterable, Mapping
 from os import PathLike
 from pathlib import Path
-from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from edgebind import atomic
 from edgebind import modality as modality_table
 from edgebind.errors import CheckpointError, OptionError
+from edgebind.models import tensor_file
 from edgebind.models.imagebind import ARCHITECTURES, Tower, build_tower, causal_mask, reference_key
 
 LICENCE_NOTE = (
@@ -40,7 +34,6 @@ Weights = dict[str, Tensor]
 """A tower's own key ("trunk.blocks.0.norm_1.bias") -> tensor."""
 
 _KEY = re.compile(r"modality_(preprocessor|trunk|head|postprocessor)s\.([^.]+)\.(.+)")
-_NESTED_UNDER = ("state_dict", "model", "model_state_dict")
 _PREFIXES = ("module.", "model.", "_orig_mod.")
 """What DistributedDataParallel, Lightning and torch.compile put in front of a key."""
 _DTYPES = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
@@ -119,19 +112,7 @@ def save_towers(path: str | PathLike[str], towers: Mapping[str, Tower], *, licen
         for key, value in tower.state_dict().items()
     }
     with atomic.file(file) as scratch:
-        write_tensors(tensors, scratch, {"format": "pt"} | ({"licence": licence} if licence else {}))
-
-
-def write_tensors(tensors: Weights, file: Path, metadata: dict[str, str]) -> None:
-    """Write a `.safetensors` file; trouble with the disk is an OSError, as everywhere else."""
-    try:
-        save_file(tensors, file, metadata=metadata)
-    except SafetensorError as error:
-        # Its own class hides the system's error number, by which a full disk is recognised.
-        number = re.search(r"os error (\d+)", str(error))
-        if number is None:
-            raise
-        raise OSError(int(number[1]), str(error), str(file)) from error
+        tensor_file.write(tensors, scratch, {"format": "pt"} | ({"licence": licence} if licence else {}))
 
 
 def _checked_names(names: Iterable[str]) -> list[str]:
@@ -227,13 +208,13 @@ def _some(keys: list[str]) -> str:
     return keys[0] if len(keys) == 1 else f"{keys[0]} and {len(keys) - 1} more"
 
 
-# --------------------------------------------------------------------------------------------------- the file's content
+# --------------------------------------------------------------------------------------------------- the file's towers
 
 
 def _read_towers(file: Path) -> dict[str, Weights]:
     """Modality -> its tower's tensors, in the order of `ARCHITECTURES`; at least one."""
     towers: dict[str, Weights] = {name: {} for name in ARCHITECTURES}
-    tensors = _read(file)
+    tensors = tensor_file.read(file)
     for key, value in tensors.items():
         match = _KEY.fullmatch(_without_prefixes(str(key)))
         if match is None or match[2] not in towers:
@@ -267,94 +248,3 @@ def _without_prefixes(key: str) -> str:
     while key.startswith(_PREFIXES):
         key = key.split(".", 1)[1]
     return key
-
-
-def _read(file: Path) -> Mapping[Any, Any]:
-    """The state dict in `file`, its tensors mapped and not yet read."""
-    start = _first_bytes(file)
-    if start.startswith(b"PK\x03\x04"):
-        return _state_dict(_unpickled(file, mmap=True), file)
-    if start[8:9] == b"{":  # behind eight bytes of length, the header in JSON
-        return _safetensors(file)
-    # Older releases of torch unpickled tar archives without their restrictions (CVE-2025-32434).
-    if start.startswith(b"\x80") and not tarfile.is_tarfile(file):
-        return _state_dict(_unpickled(file, mmap=False), file)
-    raise _not_a_checkpoint(file, got=f"a file that begins with {start[:12]!r}" if start else "an empty file")
-
-
-def _first_bytes(file: Path) -> bytes:
-    try:
-        with file.open("rb") as stream:
-            return stream.read(16)
-    except OSError as error:
-        raise CheckpointError(
-            "cannot be read",
-            where=file,
-            wanted="a file",
-            got=error.strerror,
-            remedy="give imagebind_huge.pth, which its authors publish, or a file that edgebind saved",
-        ) from error
-
-
-def _safetensors(file: Path) -> Weights:
-    try:
-        with safe_open(file, framework="pt") as archive:
-            return {key: archive.get_tensor(key) for key in archive.keys()}  # noqa: SIM118  # not a dict
-    except (SafetensorError, OSError) as error:
-        raise _damaged(file, error) from error
-
-
-def _unpickled(file: Path, mmap: bool) -> object:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # torch warns of the very files that are refused below
-            return torch.load(file, map_location="cpu", weights_only=True, mmap=mmap)
-    except pickle.UnpicklingError as error:
-        raise _unsafe(file, error) from error
-    except Exception as error:  # a damaged pickle fails in any way there is
-        raise _damaged(file, error) from error
-
-
-def _state_dict(content: object, file: Path) -> Mapping[Any, Any]:
-    """`content` itself, or the state dict that a training loop wrapped in it."""
-    for _ in range(4):  # a pickle can hold a mapping that holds itself
-        if not isinstance(content, Mapping):
-            break
-        inner = next((content[key] for key in _NESTED_UNDER if isinstance(content.get(key), Mapping)), None)
-        if inner is None:
-            return content
-        content = inner
-    raise _not_a_checkpoint(file, got=f"a {type(content).__name__}")
-
-
-def _unsafe(file: Path, error: Exception) -> CheckpointError:
-    if "Weights only load failed" not in str(error):
-        return _damaged(file, error)
-    asked = re.search(r"GLOBAL ([\w.]+)", str(error))
-    return CheckpointError(
-        "this pickle holds more than tensors, may want to run code and was refused; nothing of it was run",
-        where=file,
-        wanted="tensors only",
-        got=asked[1] if asked else "an ordinary pickle",
-        remedy="get the file from its publisher, or have its author save the state dict alone, best as .safetensors",
-    )
-
-
-def _damaged(file: Path, error: Exception) -> CheckpointError:
-    return CheckpointError(
-        "truncated, damaged or no checkpoint",
-        where=file,
-        wanted="torch.save of a state dict, or safetensors",
-        got=(str(error).splitlines() or [type(error).__name__])[0][:120] or type(error).__name__,
-        remedy="get it again and compare its size or hash",
-    )
-
-
-def _not_a_checkpoint(file: Path, got: str) -> CheckpointError:
-    return CheckpointError(
-        "not a checkpoint",
-        where=file,
-        wanted="torch.save of a state dict, or safetensors",
-        got=got,
-        remedy="give imagebind_huge.pth, or a file that edgebind saved",
-    )

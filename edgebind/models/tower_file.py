@@ -16,8 +16,7 @@ from edgebind import atomic
 from edgebind.errors import CheckpointError, OptionError
 from edgebind.labels import LabelBank
 from edgebind.manifest import WindowSpec
-from edgebind.models import students
-from edgebind.models.checkpoint import write_tensors
+from edgebind.models import students, tensor_file
 
 HEADER = "edgebind"
 """Key of the header entry that marks a file as one of ours."""
@@ -45,7 +44,7 @@ def write(path: Path, tower: nn.Module, info: TowerInfo, bank: LabelBank) -> Non
     own = {"prompts": bank.prompts, "labels_logit_scale": bank.logit_scale}
     header = json.dumps({**asdict(info), **own}, ensure_ascii=False)
     with atomic.file(path) as scratch:
-        write_tensors(tensors, scratch, {HEADER: header})
+        tensor_file.write(tensors, scratch, {HEADER: header})
 
 
 def is_tower_file(path: Path) -> bool:

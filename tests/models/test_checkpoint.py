@@ -20,7 +20,7 @@ from torch import Tensor
 
 from edgebind import modality
 from edgebind.errors import CheckpointError, EdgebindError, OptionError, StorageError
-from edgebind.models import checkpoint, imagebind
+from edgebind.models import checkpoint, imagebind, tensor_file
 from edgebind.models.checkpoint import available, load_towers, save_towers
 
 Weights = dict[str, Tensor]
@@ -382,7 +382,7 @@ def test_a_failed_save_leaves_the_old_file(
 
     file = tmp_path / "imu.safetensors"
     file.write_bytes(b"old")
-    monkeypatch.setattr(checkpoint, "save_file", full_disk)
+    monkeypatch.setattr(tensor_file, "save_file", full_disk)
 
     with pytest.raises(error):
         save_towers(file, load_towers(path, ["imu"]))
