@@ -11,10 +11,9 @@ the weights; a run that was killed goes on exactly; and two processes that share
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -132,7 +131,8 @@ class Engine(Generic[Drawn]):
         return _plain(parts)
 
     def _by_chunks(self, drawn: list[Drawn]) -> Parts:
-        with torch.no_grad(), _buffers_kept(self.objective.towers):
+        statistics = _Statistics(self.objective.towers, self.training.chunks)
+        with torch.no_grad():
             mine = [self._embed(one, number) for one, number in zip(drawn, self._mine(), strict=True)]
         whole = [processes.gather(torch.cat(rows)).requires_grad_() for rows in zip(*mine, strict=True)]
         known = zip(*(self.objective.targets(one) for one in drawn), strict=True)
@@ -141,10 +141,11 @@ class Engine(Generic[Drawn]):
         torch.stack(list(parts.values())).sum().backward()  # type: ignore[no-untyped-call]
         for one, number in zip(drawn, self._mine(), strict=True):
             rows = slice(number * self.training.chunk_size, (number + 1) * self.training.chunk_size)
+            statistics.rewind()
             self._push(self._embed(one, number), [None if v.grad is None else v.grad[rows] for v in whole])
-        towers = self.objective.towers
-        processes.add_up(p.grad for p in towers.parameters() if p.grad is not None)
-        processes.average(buffer for buffer in towers.buffers() if buffer.is_floating_point())
+            statistics.note()
+        processes.add_up(p.grad for p in self.objective.towers.parameters() if p.grad is not None)
+        statistics.settle()
         return _plain(parts)
 
     def _push(self, vectors: Sequence[Tensor], gradients: Sequence[Tensor | None]) -> None:
@@ -243,13 +244,34 @@ def _optimiser(objective: Objective[Any], how: Training) -> torch.optim.Optimize
     return torch.optim.AdamW(groups, lr=how.learning_rate, betas=(first, second))
 
 
-@contextlib.contextmanager
-def _buffers_kept(towers: nn.Module) -> Iterator[None]:
-    """A first pass that leaves no trace in BatchNorm's running statistics: the second one will."""
-    kept = [(buffer, buffer.clone()) for buffer in towers.buffers()]
-    yield
-    for buffer, before in kept:
-        buffer.copy_(before)
+class _Statistics:
+    """BatchNorm's running statistics over a step: the mean of what each chunk alone would have made of them.
+
+    A first pass leaves no trace, and it does not matter how the chunks are dealt out.
+    """
+
+    def __init__(self, towers: nn.Module, chunks: int) -> None:
+        self._buffers = [buffer for buffer in towers.buffers() if buffer.is_floating_point()]
+        self._counters = [buffer for buffer in towers.buffers() if not buffer.is_floating_point()]
+        self._before = [buffer.clone() for buffer in (*self._buffers, *self._counters)]
+        self._sums = [torch.zeros_like(buffer) for buffer in self._buffers]
+        self._chunks = chunks
+
+    def rewind(self) -> None:
+        """Stand where the step began."""
+        for buffer, before in zip((*self._buffers, *self._counters), self._before, strict=True):
+            buffer.copy_(before)
+
+    def note(self) -> None:
+        """Remember what a chunk has made of them."""
+        for total, buffer in zip(self._sums, self._buffers, strict=True):
+            total.add_(buffer)
+
+    def settle(self) -> None:
+        """Take the mean over all chunks of all processes."""
+        processes.add_up(self._sums)
+        for buffer, total in zip(self._buffers, self._sums, strict=True):
+            buffer.copy_(total / self._chunks)
 
 
 def _plain(parts: Mapping[str, Tensor]) -> Parts:

@@ -57,14 +57,15 @@ def gather(rows: Tensor) -> Tensor:
 
 def add_up(tensors: Iterable[Tensor]) -> None:
     """Replace each tensor by its sum over the processes, in one message."""
-    if _many():
-        _reduce(list(tensors), 1.0)
-
-
-def average(tensors: Iterable[Tensor]) -> None:
-    """Replace each tensor by its mean over the processes, in one message."""
-    if _many():
-        _reduce(list(tensors), 1.0 / count())
+    listed = list(tensors)
+    if not _many() or not listed:
+        return
+    flat = torch.cat([tensor.reshape(-1) for tensor in listed])
+    distributed.all_reduce(flat)
+    begin = 0
+    for tensor in listed:
+        tensor.copy_(flat[begin : begin + tensor.numel()].view_as(tensor))
+        begin += tensor.numel()
 
 
 def wait() -> None:
@@ -75,15 +76,3 @@ def wait() -> None:
 
 def _many() -> bool:
     return distributed.is_available() and distributed.is_initialized()
-
-
-def _reduce(tensors: list[Tensor], scale: float) -> None:
-    if not tensors:
-        return
-    flat = torch.cat([tensor.reshape(-1) for tensor in tensors])
-    distributed.all_reduce(flat)
-    flat *= scale
-    begin = 0
-    for tensor in tensors:
-        tensor.copy_(flat[begin : begin + tensor.numel()].view_as(tensor))
-        begin += tensor.numel()

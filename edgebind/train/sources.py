@@ -87,10 +87,22 @@ def open_source(edge: Edge | Alignment, nodes: dict[str, NodeTower], fold: int |
     from edgebind.train.pairs import PairSource, ShardSource
 
     if any(data.reader == "webdataset" for data in edge.data):
-        if len(edge.data) > 1:
-            raise OptionError("an edge reads shards from one folder", got=[data.path for data in edge.data])
+        _check_shards(edge)
         return ShardSource(edge.data[0], left, right, seed)
     return PairSource(edge, left, right, fold)
+
+
+def _check_shards(edge: Edge | Alignment) -> None:
+    """Shards are a stream without end: nothing of it can be held out, and nothing else can be mixed in."""
+    if len(edge.data) > 1 or isinstance(edge, Alignment):
+        raise OptionError("shards stand alone on an edge", got=", ".join(data.path for data in edge.data))
+    if edge.data[0].folds or edge.data[0].parts:
+        raise OptionError(
+            "nothing can be held out of shards",
+            where=edge.data[0].path,
+            wanted="no folds and no parts",
+            remedy="keep what is to be held out in shards of its own, and name it under [[alignments]] as a table",
+        )
 
 
 def _task(tower: NodeTower, edge: Edge, fold: int | None) -> Task:

@@ -73,12 +73,15 @@ def gradients(of: Engine[Drawn]) -> dict[str, Tensor]:
 
 
 def main(out: Path) -> None:
-    """Three steps; process 0 writes their losses and the last gradients."""
+    """Three steps; process 0 writes their losses, the last gradients and the towers."""
     with processes.joined(CPU):
         running = engine(chunk=6)
         values = [running.advance()["loss"] for _ in range(3)]
         if processes.rank() == 0:
-            torch.save({"losses": values, "gradients": gradients(running)}, out)
+            torch.save(
+                {"losses": values, "gradients": gradients(running), "towers": running.objective.towers.state_dict()},
+                out,
+            )
 
 
 if __name__ == "__main__":

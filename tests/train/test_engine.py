@@ -72,10 +72,17 @@ def test_a_chunk_passes_twice_through_the_same_dropout() -> None:
     assert float(weight.grad[3, 2]) == pytest.approx(slope, rel=0.05, abs=1e-3)
 
 
-def test_batchnorm_counts_each_chunk_once() -> None:
+def test_batchnorm_takes_the_mean_over_chunks_once_a_step() -> None:
     running = objectives.engine(6)
     running.advance()
-    assert _part(running, 1).num_batches_tracked == 4
+    norm = _part(running, 1)
+    assert norm.num_batches_tracked == 1
+    fresh = objectives.TwoTowers()
+    chunks = [fresh.draw(0, at, 6, np.random.default_rng([7, 0, at]))[0] for at in range(4)]
+    with torch.no_grad():
+        rows = [fresh.towers.get_submodule("left.0")(chunk) for chunk in chunks]
+    expected = 0.1 * torch.stack([row.mean(dim=0) for row in rows]).mean(dim=0)  # momentum 0.1, from zero
+    torch.testing.assert_close(norm.running_mean, expected, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.slow
@@ -90,6 +97,10 @@ def test_two_processes_compute_what_one_does(tmp_path: Path) -> None:
     np.testing.assert_allclose([one.advance()["loss"] for _ in range(3)], two["losses"], rtol=1e-5)
     for name, gradient in objectives.gradients(one).items():
         torch.testing.assert_close(two["gradients"][name], gradient, rtol=1e-5, atol=1e-6, msg=name)
+    variances = {name: value for name, value in one.objective.towers.state_dict().items() if "running_var" in name}
+    assert len(variances) == 2
+    for name, value in variances.items():
+        torch.testing.assert_close(two["towers"][name], value, rtol=1e-4, atol=1e-5, msg=name)
 
 
 def test_a_saved_state_goes_on_exactly(tmp_path: Path) -> None:
