@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from edgebind.signals import Floats
@@ -99,12 +100,29 @@ def measure(objective: GraphObjective, towers: nn.ModuleDict) -> Measured:
 def _answers(objective: GraphObjective, towers: nn.ModuleDict, edge: Edge, source: LabelledSource) -> Answers:
     left, right = edge.ends
     canonical = vectors_of(objective, towers, right, source.canonical)
-    labels = [prompts.label for prompts in edge.prompts]
+    unseen = [vectors_of(objective, towers, right, inputs) for inputs in source.unseen]
     found: Answers = {}
     for held in source.held_out():
         vectors = vectors_of(objective, towers, left, torch.from_numpy(held.inputs))
-        asked = {q.name: accuracy.ask(q, vectors, held.labels, canonical, labels) for q in edge.questions}
-        found[held.variant] = {name: answer for name, answer in asked.items() if answer is not None}
+        found[held.variant] = _asked(edge, vectors, held.labels, [canonical]) | {
+            f"{name}, {UNSEEN}": answer for name, answer in _asked(edge, vectors, held.labels, unseen).items()
+        }
+    return found
+
+
+UNSEEN = "unseen words"
+"""Behind a question that was asked once with each bank of words that nothing has learned."""
+
+
+def _asked(edge: Edge, vectors: Floats, truth: NDArray[np.int64], banks: Sequence[Floats]) -> dict[str, Answer]:
+    """Question -> its answers with each bank of prompts, added up; questions that no item belongs to are left out."""
+    labels = [prompts.label for prompts in edge.prompts]
+    found: dict[str, Answer] = {}
+    for question in edge.questions:
+        answers = [accuracy.ask(question, vectors, truth, bank, labels) for bank in banks]
+        known = [answer for answer in answers if answer is not None]
+        if known:
+            found[question.name] = functools.reduce(operator.add, known)
     return found
 
 

@@ -151,6 +151,8 @@ class Edge:
     questions: tuple[Question, ...] = ()
     prompt_weight: float = 0.0
     """Weight of the cross-entropy against the canonical prompts, beside InfoNCE."""
+    unseen: str = ""
+    """A TOML file with other words for the classes, under the name of the first end: never trained on, but asked as well."""
 
     @property
     def name(self) -> str:
@@ -201,12 +203,7 @@ def read(path: Path) -> Recipe:
     ------
     OptionError: missing, not TOML, or a key that is missing, unknown or of the wrong type.
     """
-    try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise OptionError(f"the recipe cannot be read: {error.strerror}", where=path) from error
-    except ValueError as error:  # tomllib.TOMLDecodeError, or bytes that are no text
-        raise OptionError(f"the recipe is no TOML: {error}", where=path) from error
+    table = read_toml(path, "the recipe")
     recipe: Recipe = from_table(Recipe, table, where=str(path))
     for name, node in recipe.nodes.items():
         if name != name.strip() or not name.replace("-", "").replace("_", "").isalnum():
@@ -219,6 +216,43 @@ def read(path: Path) -> Recipe:
     for edge in recipe.edges:
         _check_questions(edge, path)
     return recipe
+
+
+def read_toml(path: Path, what: str) -> dict[str, Any]:
+    """The table in a TOML file, which messages call `what`.
+
+    Raises
+    ------
+    OptionError: missing, or not TOML.
+    """
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise OptionError(f"{what} cannot be read: {error.strerror}", where=path) from error
+    except ValueError as error:  # tomllib.TOMLDecodeError, or bytes that are no text
+        raise OptionError(f"{what} is no TOML: {error}", where=path) from error
+
+
+def read_unseen(edge: Edge) -> list[tuple[str, ...]]:
+    """Other words for an edge's classes, bank by bank: the first text of every class, the second of every class, ...
+
+    Raises
+    ------
+    OptionError: no such file, or a class of the edge that it has no words for.
+    """
+    if not edge.unseen:
+        return []
+    path, key = Path(edge.unseen), edge.ends[0]
+    table = read_toml(path, "the file of unseen prompts")
+    entries: tuple[Prompts, ...] = tuple(
+        from_table(Prompts, entry, where=edge.unseen, prefix=f"{key}.") for entry in table.get(key, [])
+    )
+    texts = {entry.label: entry.texts for entry in entries}
+    absent = [prompts.label for prompts in edge.prompts if not texts.get(prompts.label)]
+    if absent:
+        raise OptionError(f"no unseen words for class {absent[0]!r}", where=path, wanted=f"[[{key}]] with that label")
+    banks = min(len(texts[prompts.label]) for prompts in edge.prompts)
+    return [tuple(texts[prompts.label][at] for prompts in edge.prompts) for at in range(banks)]
 
 
 def _check_ends(ends: tuple[str, ...], recipe: Recipe, path: Path) -> None:

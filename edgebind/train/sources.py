@@ -12,7 +12,7 @@ from torch import Tensor
 
 from edgebind.errors import OptionError
 from edgebind.train.nodes import NodeTower
-from edgebind.train.recipe import Alignment, Edge
+from edgebind.train.recipe import Alignment, Edge, read_unseen
 from edgebind.train.task import HeldOut, Task
 
 
@@ -52,6 +52,8 @@ class LabelledSource:
         if not counts or min(counts) == 0:
             raise OptionError("every class needs a prompt", wanted="at least one text in each [[edges.prompts]]")
         self._inputs = anchor.prepare([text for prompts in edge.prompts for text in prompts.texts])
+        self.unseen = [anchor.prepare(bank) for bank in read_unseen(edge)]
+        """For each bank of words that nothing learns, the anchor's inputs (classes, ...)."""
         self._counts = np.array(counts)
         self._first = np.cumsum(counts) - counts
 

@@ -116,6 +116,30 @@ def test_learns_what_strangers_do(plan: Recipe) -> None:
     assert json.loads((Path(plan.out) / "run.json").read_text())["held_out"] == report["held_out"]
 
 
+def test_words_that_nothing_learned_are_asked_too(plan: Recipe, tmp_path: Path) -> None:
+    (tmp_path / "unseen.toml").write_text("""
+imu = [
+  { label = "WALKING", texts = ["on foot w", "strolling w"] },
+  { label = "SEATED", texts = ["at rest s", "resting s", "s"] },
+]
+""")
+    edge = replace(plan.edges[0], unseen=str(tmp_path / "unseen.toml"))
+    report = bind.bind(replace(plan, edges=(edge,)), _encode)
+    figures = report["held_out"]["imu-text"][""]
+    # The stand-in encoder knows the last word's first letter alone: w as in walking, s as in sitting.
+    twice = 2 * np.array(figures["activity"]["confusion"])
+    np.testing.assert_array_equal(figures["activity, unseen words"]["confusion"], twice)
+
+
+def test_unseen_words_that_are_missing_are_one_clear_line(plan: Recipe, tmp_path: Path) -> None:
+    (tmp_path / "unseen.toml").write_text('imu = [{ label = "WALKING", texts = ["on foot"] }]')
+    edge = replace(plan.edges[0], unseen=str(tmp_path / "unseen.toml"))
+    with pytest.raises(OptionError, match="no unseen words for class 'SEATED'"):
+        bind.bind(replace(plan, edges=(edge,)), _encode)
+    with pytest.raises(OptionError, match="the file of unseen prompts cannot be read"):
+        bind.bind(replace(plan, edges=(replace(edge, unseen=str(tmp_path / "nowhere")),)), _encode)
+
+
 def test_the_tower_comes_back_from_its_file(plan: Recipe) -> None:
     bind.bind(plan, _encode)
     tower, info, bank = tower_file.read(Path(plan.out) / "tower.safetensors")
