@@ -34,7 +34,8 @@ from edgebind.train.measure import Measured
 from edgebind.train.nodes import Encode, NodeTower, open_nodes
 from edgebind.train.pairs import PairSource
 from edgebind.train.recipe import Edge, Recipe, from_table
-from edgebind.train.sources import Drawn, LabelledSource, open_source
+from edgebind.train.sources import LabelledSource, open_source
+from edgebind.train.task import Drawn
 
 Progress = Callable[[str, int, int, float], None]
 """Called with the stage, the step, the number of steps and the loss."""

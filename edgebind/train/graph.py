@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from edgebind.train import losses
 from edgebind.train.nodes import NodeTower
 from edgebind.train.recipe import Edge, Recipe
-from edgebind.train.sources import Drawn, EdgeSource, LabelledSource
+from edgebind.train.sources import LabelledSource
+from edgebind.train.task import Drawn, EdgeSource
 
 LARGEST_SCALE = 100.0
 """A learned temperature never falls below 1 / 100, as in CLIP."""

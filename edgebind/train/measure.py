@@ -19,7 +19,8 @@ from edgebind.train.accuracy import Answer
 from edgebind.train.graph import GraphObjective
 from edgebind.train.pairs import PairSource
 from edgebind.train.recipe import Edge
-from edgebind.train.sources import Drawn, LabelledSource
+from edgebind.train.sources import LabelledSource
+from edgebind.train.task import Drawn
 
 DEPTHS = (1, 5, 10)
 """Recall is asked for among so many nearest."""

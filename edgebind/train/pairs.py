@@ -26,7 +26,7 @@ from edgebind.train.aligned import bender, draw_geometry
 from edgebind.train.nodes import NodeTower
 from edgebind.train.recipe import Alignment, Data, Edge
 from edgebind.train.shards import Record, Shards
-from edgebind.train.sources import Drawn
+from edgebind.train.task import Drawn
 
 
 @dataclass(frozen=True)

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Protocol
-
 import numpy as np
 import torch
 from torch import Tensor
@@ -13,34 +9,7 @@ from torch import Tensor
 from edgebind.errors import OptionError
 from edgebind.train.nodes import NodeTower
 from edgebind.train.recipe import Alignment, Edge, read_unseen
-from edgebind.train.task import HeldOut, Task
-
-
-@dataclass(frozen=True)
-class Drawn:
-    """One chunk of an edge."""
-
-    left: Tensor
-    """(size, ...) inputs of the edge's first end."""
-    right: Tensor
-    """(size, ...) inputs of the second."""
-    kinds: Tensor
-    """(size,) rows of one kind belong together: a class, or the item they were cut from."""
-    name: Callable[[int], str]
-    """Row -> where it comes from, for messages."""
-
-
-class EdgeSource(Protocol):
-    """The data of one edge."""
-
-    def draw(self, first: int, size: int, rng: np.random.Generator) -> Drawn:
-        """Some pairs: a function of these arguments alone.
-
-        Parameters
-        ----------
-        first: how many pairs the run has drawn before, for sources that go through their records in order.
-        """
-        ...
+from edgebind.train.task import Drawn, EdgeSource, HeldOut, Task
 
 
 class LabelledSource:

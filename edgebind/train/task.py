@@ -1,4 +1,8 @@
-"""What `edgebind bind` needs to know of a modality's data: batches to learn from, and held-out items to be judged on."""
+"""What training needs to know of data: batches to learn from, and held-out items to be judged on.
+
+Task          labelled items of one modality        -> Batch
+EdgeSource    both ends of an edge, whatever it has -> Drawn
+"""
 
 from __future__ import annotations
 
@@ -8,8 +12,8 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from edgebind.errors import OptionError, RecordingError
 from edgebind.signals import Floats
@@ -34,9 +38,9 @@ class HeldOut:
 class Batch:
     """Augmented items to learn from."""
 
-    inputs: torch.Tensor
+    inputs: Tensor
     """(size, ...) encoder inputs."""
-    labels: torch.Tensor
+    labels: Tensor
     """(size,) index into the edge's prompts."""
     name: Callable[[int], str]
     """Row -> where it was cut from, for messages."""
@@ -51,6 +55,33 @@ class Task(Protocol):
 
     def held_out(self) -> list[HeldOut]:
         """Items of the held-out groups, once for each way of cutting them out; empty when nothing is held out."""
+        ...
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """One chunk of an edge."""
+
+    left: Tensor
+    """(size, ...) inputs of the edge's first end."""
+    right: Tensor
+    """(size, ...) inputs of the second."""
+    kinds: Tensor
+    """(size,) rows of one kind belong together: a class, or the item they were cut from."""
+    name: Callable[[int], str]
+    """Row -> where it comes from, for messages."""
+
+
+class EdgeSource(Protocol):
+    """The data of one edge."""
+
+    def draw(self, first: int, size: int, rng: np.random.Generator) -> Drawn:
+        """Some pairs: a function of these arguments alone.
+
+        Parameters
+        ----------
+        first: how many pairs the run has drawn before, for sources that go through their records in order.
+        """
         ...
 
 
