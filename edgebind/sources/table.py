@@ -6,13 +6,9 @@ A fault in the middle is found when its block is read: everything before it has 
 from __future__ import annotations
 
 import contextlib
-import gzip
-import io
 import itertools
-import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,12 +21,13 @@ from edgebind.sources import columns
 from edgebind.sources.checks import Plausible
 from edgebind.sources.columns import Layout
 from edgebind.sources.cutting import even_times, pieces, same_rate
+from edgebind.sources.lines import bounded, opened
 from edgebind.sources.units import TIME, Units
 
-LONGEST = 1 << 20
-"""Characters of a title line that is still believed."""
 BLOCK = 8192
 """Rows parsed at a time."""
+BLOCK_CHARACTERS = 1 << 24
+"""Of the rows parsed at a time, where they are long."""
 DELIMITERS = (",", ";", "\t")
 EPOCHS = ((1e17, "ns"), (1e14, "us"), (1e11, "ms"), (0.0, "s"))
 """Stamps without a unit: from this magnitude on, this unit makes it a date of our days; small ones are seconds."""
@@ -69,8 +66,9 @@ class TableSource(Closing):
         self._chunk = max(1, round(chunk_seconds * NANOSECONDS))
 
     def __iter__(self) -> Iterator[Chunk]:
-        with _opened(self.path) as stream:
-            head = _head(stream, self.name)
+        with opened(self.path) as stream:
+            rows = bounded(stream, self.name)
+            head = _head(rows, self.name)
             layout = self._layout(head)
             plausible = Plausible(
                 self._spec,
@@ -78,7 +76,7 @@ class TableSource(Closing):
                 frozenset(self._units.given),
                 in_g=any(column.unit == "g" for column in layout.channels),
             )
-            yield from self._chunks(stream, head, layout, plausible)
+            yield from self._chunks(rows, head, layout, plausible)
 
     def _layout(self, head: _Head) -> Layout:
         wanted = self._spec.channels
@@ -86,7 +84,7 @@ class TableSource(Closing):
             return columns.bare(len(head.cells), wanted, self._units, self.name)
         return columns.find(head.cells, wanted, self._units, self.name)
 
-    def _chunks(self, stream: IO[str], head: _Head, layout: Layout, plausible: Plausible) -> Iterator[Chunk]:
+    def _chunks(self, rows: Iterator[str], head: _Head, layout: Layout, plausible: Plausible) -> Iterator[Chunk]:
         if layout.time is None and self._rate is None:
             raise RecordingError(
                 "no column of time", where=self.name, wanted=" or ".join(columns.TIME[1:5]), remedy="or say --rate HZ"
@@ -94,7 +92,7 @@ class TableSource(Closing):
         used = [column.index for column in layout.channels] + ([layout.time.index] if layout.time else [])
         factors = np.array(layout.factors)
         unit, row, number = "", 0, head.number
-        for lines in _blocks(itertools.chain(head.first_rows, stream)):
+        for lines in blocks(itertools.chain(head.first_rows, rows)):
             where = _Where(self.name, lines, number)
             table = _parse(lines, used, head, where)
             with np.errstate(over="ignore"):  # too large becomes infinity, which is refused below with its line
@@ -142,21 +140,24 @@ class _Where:
         return f"{self._name}, line {self._number + next(itertools.islice(full, row, None))}"
 
 
-def _head(stream: IO[str], name: str) -> _Head:
-    # Read by the piece: a packed file may hold one line of gigabytes.
-    for number in itertools.count(1):
-        text = stream.readline(LONGEST)
-        if len(text) == LONGEST:
-            raise RecordingError("the first line has no end", where=name, wanted="a line of titles and rows of numbers")
+def _head(rows: Iterator[str], name: str) -> _Head:
+    for number, text in enumerate(rows, 1):
         if text.strip():
             return _Head(text, number)
-        if not text:
-            break
     raise RecordingError("no samples", where=name, wanted="a line of titles and rows of numbers", got="an empty file")
 
 
-def _blocks(stream: Iterator[str]) -> Iterator[Lines]:
-    while lines := list(itertools.islice(stream, BLOCK)):
+def blocks(rows: Iterable[str]) -> Iterator[Lines]:
+    """`rows` some at a time: at most `BLOCK` of them, and not many more than `BLOCK_CHARACTERS`."""
+    lines: Lines = []
+    characters = 0
+    for text in rows:
+        lines.append(text)
+        characters += len(text)
+        if len(lines) == BLOCK or characters >= BLOCK_CHARACTERS:
+            yield lines
+            lines, characters = [], 0
+    if lines:
         yield lines
 
 
@@ -225,23 +226,3 @@ def _nanoseconds(stamps: NDArray[np.float64], unit: str, lines: Lines, column: i
             return exact
     whole = np.floor(stamps)
     return whole.astype(np.int64) * int(TIME[unit]) + np.round((stamps - whole) * TIME[unit]).astype(np.int64)
-
-
-@contextlib.contextmanager
-def _opened(path: Path) -> Iterator[IO[str]]:
-    """`path` as text, unpacked if it is gzipped; faults of the file become one line."""
-    try:
-        with _binary(path) as raw, io.TextIOWrapper(raw, encoding="utf-8-sig", newline=None) as stream:
-            yield stream
-    except UnicodeDecodeError as error:
-        raise RecordingError("is not text", where=path, wanted="CSV, plain or gzipped") from error
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise RecordingError(f"gzip file is damaged or cut off: {error}", where=path) from error
-    except OSError as error:
-        raise RecordingError(f"cannot be read: {error.strerror or error}", where=path) from error
-
-
-def _binary(path: Path) -> IO[bytes]:
-    with open(path, "rb") as raw:
-        packed = raw.read(2) == b"\x1f\x8b"
-    return gzip.open(path, "rb") if packed else open(path, "rb")  # type: ignore[return-value]

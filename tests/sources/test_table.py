@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import re
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 
 from edgebind.errors import EdgebindError, OptionError, RecordingError
 from edgebind.signals import Chunk
-from edgebind.sources import units
+from edgebind.sources import table, units
 from edgebind.sources.file import open_recording
 from edgebind.sources.table import TableSource
 from tests.recordings import csv, read_borealtc, read_spsw, spec, stamps, still
@@ -287,6 +288,26 @@ def test_bytes_that_are_no_text(tmp_path: Path) -> None:
     path.write_bytes(bytes(range(128, 256)))
     with pytest.raises(RecordingError, match="is not text"):
         read(path)
+
+
+@pytest.mark.parametrize("line", [1, 3])
+def test_a_line_without_end_is_not_unpacked_whole(tmp_path: Path, line: int) -> None:
+    path = tmp_path / "walk.csv.gz"
+    with gzip.open(path, "wt", compresslevel=1) as stream:
+        stream.writelines(csv().splitlines(keepends=True)[: line - 1])
+        stream.writelines("1," * (1 << 19) for _ in range(64))
+    tracemalloc.start()
+    try:
+        with pytest.raises(RecordingError, match=rf"walk\.csv\.gz, line {line}: the line has no end"):
+            read(path)
+        assert tracemalloc.get_traced_memory()[1] < 20e6  # of 67 MB
+    finally:
+        tracemalloc.stop()
+
+
+def test_long_lines_are_read_a_few_at_a_time() -> None:
+    sizes = [len(lines) for lines in table.blocks("x" * (1 << 20) for _ in range(40))]
+    assert sizes == [16, 16, 8]
 
 
 @pytest.mark.parametrize("text", ["acc", "acc=furlong", "mag=g", "acc=g,acc=g", "acc="])
