@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 
 from edgebind import bundle as bundles
-from edgebind import modality as modalities
 from edgebind import sources
 from edgebind.benchmarks import latency, machine
 from edgebind.bundle import Bundle
@@ -107,7 +106,7 @@ def _windows(opened: Bundle, chunks: Sequence[Chunk]) -> list[Window]:
 
 
 def _windower(opened: Bundle) -> Any:
-    return make_windower(opened.manifest.window, is_camera=modalities.get(opened.manifest.modality).is_camera)
+    return make_windower(opened.manifest.window, opened.manifest.modality)
 
 
 def _bare(opened: Bundle, inputs: np.ndarray, batch: int) -> None:

@@ -24,6 +24,8 @@ from edgebind.errors import CalibrationError, OptionError, RecordingError
 from edgebind.manifest import Manifest
 from edgebind.signals import NANOSECONDS, Window
 from edgebind.sources.pictures import SUFFIXES as PICTURES
+from edgebind.sources.prompts import SUFFIXES as PROMPTS
+from edgebind.sources.sounds import SUFFIXES as SOUNDS
 
 MOST = 2048
 """Windows that are held in memory, over all recordings."""
@@ -39,8 +41,8 @@ _KINDS: dict[str, tuple[str, ...]] = {
     "thermal": (*PICTURES, ".npz"),
     "depth": (*PICTURES, ".npz"),
     "vision": (*PICTURES, ".npz"),
-    "audio": (".wav", ".flac", ".ogg", ".mp3", ".m4a"),
-    "text": (".txt",),
+    "audio": SOUNDS,
+    "text": PROMPTS,
 }
 
 
@@ -112,47 +114,21 @@ def _read(path: Path, name: str, description: Manifest, most: int) -> Recording:
 
 
 def _inputs(path: Path, description: Manifest, prepare: preprocess.Preprocessor) -> Iterator[tuple[int, int, Any]]:
-    cut = {"text": _prompts, "audio": _sounds}.get(description.modality, _windows)
-    windows = cut(path, description)
-    for start, stop, samples in windows:
+    for window in _windows(path, description):
         try:
-            yield start, stop, prepare(samples)
+            yield window.start_ns, window.stop_ns, prepare(window.samples)
         except RecordingError as error:
             raise CalibrationError(error.what, where=path, wanted=error.wanted, got=error.got) from error
 
 
-def _windows(path: Path, description: Manifest) -> Iterator[tuple[int, int, Any]]:
+def _windows(path: Path, description: Manifest) -> Iterator[Window]:
     from edgebind.sources.file import open_recording
     from edgebind.window import make_windower
 
-    is_camera = modalities.get(description.modality).is_camera
-    windower = make_windower(description.window, is_camera=is_camera, every_frame=True)
+    windower = make_windower(description.window, description.modality, every_frame=True)
     for chunk in open_recording(path, description.modality, description.window, chunk_seconds=1.0):
-        yield from map(_spanned, windower.push(chunk))
-    yield from map(_spanned, windower.finish())
-
-
-def _spanned(window: Window) -> tuple[int, int, Any]:
-    return window.start_ns, window.stop_ns, window.samples
-
-
-def _sounds(path: Path, description: Manifest) -> Iterator[tuple[int, int, Any]]:
-    """Sound has no live source yet: files are read whole and cut by the window's length and hop."""
-    from edgebind.preprocess.audio import resample_windowed_sinc
-    from edgebind.preprocess.waves import read_wave
-
-    wave, rate = read_wave(path)
-    spec = description.window
-    wave = resample_windowed_sinc(wave, rate, round(spec.rate_hz))
-    hop = max(1, round(spec.hop_seconds * spec.rate_hz))
-    for first in range(0, wave.shape[1] - spec.length + 1, hop):
-        start = round(first * NANOSECONDS / spec.rate_hz)
-        yield start, start + round(spec.seconds * NANOSECONDS), wave[:, first : first + spec.length]
-
-
-def _prompts(path: Path, description: Manifest) -> Iterator[tuple[int, int, Any]]:
-    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-    return ((place, place + 1, np.array(line)) for place, line in enumerate(lines) if line.strip())
+        yield from windower.push(chunk)
+    yield from windower.finish()
 
 
 def thin(items: Iterable[Any], most: int) -> list[Any]:

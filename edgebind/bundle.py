@@ -78,20 +78,29 @@ class Bundle(Closing):
         OptionError: no windows.
         RecordingError: a window of the wrong shape, windows of unequal length, or values that are no numbers.
         """
-        samples = [window.samples if isinstance(window, Window) else window for window in windows]
-        if not samples:
+        inputs = [self._prepare(window) for window in windows]
+        if not inputs:
             raise OptionError("nothing to embed", wanted="at least one window", got=0)
-        if len(samples) == 1:  # the live case, where stacking would cost as much as preprocessing
-            return self._preprocess(_as_array(samples[0]))[None]
-        return _stacked([self._preprocess(_as_array(item)) for item in samples])
+        # One is the live case, where stacking would cost as much as preprocessing.
+        return inputs[0][None] if len(inputs) == 1 else _stacked(inputs)
+
+    def _prepare(self, window: Window | Samples) -> Samples:
+        if not isinstance(window, Window):
+            return self._preprocess(_as_array(window))
+        try:
+            return self._preprocess(window.samples)
+        except RecordingError as error:
+            if error.where or not window.origin:
+                raise
+            raise error.at(window.origin) from error
 
     def embed(self, windows: Windows) -> Floats:
         """Unit vectors of some windows.
 
         Parameters
         ----------
-        windows: windows, or arrays in the manifest's units: each (channels, length) for a signal, (height, width) for
-            thermal and depth frames, (height, width, 3) for vision.
+        windows: windows, or arrays in the manifest's units: each (channels, length) for a signal or sound, (height, width)
+            for thermal and depth frames, (height, width, 3) for vision, one string for text.
 
         Returns
         -------

@@ -20,6 +20,9 @@ error can forget one by accident and a caller can read them without parsing text
 from __future__ import annotations
 
 from os import PathLike
+from typing import TypeVar
+
+_Self = TypeVar("_Self", bound="EdgebindError")
 
 
 class EdgebindError(Exception):
@@ -48,6 +51,10 @@ class EdgebindError(Exception):
         self.got = got
         self.remedy = remedy
         super().__init__(self._line())
+
+    def at(self: _Self, where: str | PathLike[str]) -> _Self:
+        """The same fault, found in `where`."""
+        return type(self)(self.what, where=where, wanted=self.wanted, got=self.got, remedy=self.remedy)
 
     def _line(self) -> str:
         line = self.what if self.where is None else f"{self.where}: {self.what}"

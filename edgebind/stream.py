@@ -252,12 +252,9 @@ def embed_recording(
     RecordingError: samples that cannot be read or cannot be true.
     BackendError: the encoder cannot be run.
     """
-    from edgebind import modality
     from edgebind.window import make_windower
 
-    manifest = bundle.manifest
-    is_camera = modality.get(manifest.modality).is_camera
-    windower = make_windower(manifest.window, is_camera=is_camera, every_frame=True)
+    windower = make_windower(bundle.manifest.window, bundle.manifest.modality, every_frame=True)
     name = _Namer(bundle, bank)
     waiting: list[tuple[int, Window]] = []
     with source:

@@ -13,15 +13,20 @@ on the samples alone, never on how they were cut into chunks: every decision is 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgebind import clock, resample
+from edgebind import modality as modalities
 from edgebind.errors import OptionError, RecordingError
 from edgebind.manifest import WindowSpec
 from edgebind.quality import holes, saturation, saturation_of_frame
 from edgebind.signals import NANOSECONDS, Chunk, Floats, Quality, Times, Window
+
+if TYPE_CHECKING:
+    from edgebind.sound import SoundWindower
 
 MIN_COVERAGE = 0.5
 """Windows of which real samples cover less than this share are dropped."""
@@ -283,9 +288,16 @@ class Windower:
 class FrameWindower:
     """Makes each frame of a camera a window [t, t + 1 / rate); frames closer than a hop are dropped and counted."""
 
-    def __init__(self, spec: WindowSpec, *, every_frame: bool = False) -> None:
-        """Windows of `spec`; `every_frame` keeps frames that come faster than the hop."""
+    def __init__(self, spec: WindowSpec, *, every_frame: bool = False, axes: int = 2) -> None:
+        """Windows of `spec`.
+
+        Parameters
+        ----------
+        every_frame: keep frames that come faster than the hop.
+        axes: a frame's at least: 2 of a picture, 0 of a prompt.
+        """
         self.spec = spec
+        self._axes = axes
         self.counters = Counters()
         self._period = round(NANOSECONDS / spec.rate_hz)
         self._pause = 0 if every_frame else round(TOO_SOON * spec.hop_seconds * NANOSECONDS)
@@ -299,7 +311,7 @@ class FrameWindower:
         ------
         RecordingError: no frames, or time going backwards.
         """
-        if chunk.samples.ndim < 3:
+        if chunk.samples.ndim <= self._axes:
             raise RecordingError(
                 "no frames", where=chunk.origin or None, wanted="(frames, height, width)", got=chunk.samples.shape
             )
@@ -324,6 +336,19 @@ class FrameWindower:
         return []
 
 
-def make_windower(spec: WindowSpec, *, is_camera: bool, every_frame: bool = False) -> Windower | FrameWindower:
-    """The windower that fits a sensor: of signals, or of frames."""
-    return FrameWindower(spec, every_frame=every_frame) if is_camera else Windower(spec)
+def make_windower(
+    spec: WindowSpec, modality: str, *, every_frame: bool = False
+) -> Windower | FrameWindower | SoundWindower:
+    """The windower that fits a sensor: of signals, of sound, of frames, or of prompts.
+
+    Raises
+    ------
+    OptionError: there is no modality of that name.
+    """
+    if modality == "audio":
+        from edgebind.sound import SoundWindower
+
+        return SoundWindower(spec)
+    if modality == "text":
+        return FrameWindower(spec, every_frame=every_frame, axes=0)
+    return FrameWindower(spec, every_frame=every_frame) if modalities.get(modality).is_camera else Windower(spec)

@@ -33,12 +33,18 @@ IMU = Manifest(
 BANK = LabelBank(("a", "b"), np.eye(2, DIM, dtype=np.float32))
 
 
-def encoder(shape: tuple[int, ...] = (6, 10), dim: int = DIM, *, weights: np.ndarray | None = None) -> bytes:
-    """ONNX of x -> flatten -> weights -> unit rows; by default the weights pick the first `dim` inputs."""
+def encoder(
+    shape: tuple[int, ...] = (6, 10), dim: int = DIM, *, weights: np.ndarray | None = None, whole: bool = False
+) -> bytes:
+    """ONNX of x -> flatten -> weights -> unit rows; by default the weights pick the first `dim` inputs.
+
+    `whole`: the input is int64, as a text tower's.
+    """
     flat = int(np.prod(shape))
     matrix = np.eye(flat, dim, dtype=np.float32) if weights is None else weights.astype(np.float32)
     nodes = [
-        helper.make_node("Flatten", ["input"], ["flat"], axis=1),
+        helper.make_node("Cast", ["input"], ["real"], to=TensorProto.FLOAT),
+        helper.make_node("Flatten", ["real"], ["flat"], axis=1),
         helper.make_node("MatMul", ["flat", "weights"], ["raw"]),
         helper.make_node("ReduceL2", ["raw", "axes"], ["length"], keepdims=1),
         helper.make_node("Div", ["raw", "length"], ["embedding"]),
@@ -46,7 +52,7 @@ def encoder(shape: tuple[int, ...] = (6, 10), dim: int = DIM, *, weights: np.nda
     graph = helper.make_graph(
         nodes,
         "tiny",
-        [helper.make_tensor_value_info("input", TensorProto.FLOAT, ["batch", *shape])],
+        [helper.make_tensor_value_info("input", TensorProto.INT64 if whole else TensorProto.FLOAT, ["batch", *shape])],
         [helper.make_tensor_value_info("embedding", TensorProto.FLOAT, ["batch", dim])],
         [numpy_helper.from_array(matrix, "weights"), numpy_helper.from_array(np.array([1]), "axes")],
     )
@@ -67,4 +73,12 @@ def write(folder: Path, manifest: Manifest = IMU, bank: LabelBank | None = BANK,
         path.unlink()
         manifest = replace(manifest, labels=bank.prompts)
     bundle.write(folder, manifest, sources)
+    return folder
+
+
+def write_listener(folder: Path) -> Path:
+    """Write a bundle that hears: one 2 s clip a window, and the first numbers of its log-mel as a vector."""
+    window = WindowSpec(16000.0, 2.0, 1.0, ("pressure",), ("full scale",))
+    manifest = replace(IMU, modality="audio", window=window, preprocess={"kind": "audio", "clips": 1})
+    bundle.write(folder, manifest, {bundle.ENCODER: encoder((1, 1, 128, 204))})
     return folder

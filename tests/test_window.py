@@ -374,7 +374,7 @@ def frames(*moments_ms: int) -> Chunk:
 
 
 def test_each_frame_is_a_window() -> None:
-    windower = make_windower(spec(8.0, 0.125, 0.125), is_camera=True)
+    windower = make_windower(spec(8.0, 0.125, 0.125), "thermal")
     found = windower.push(frames(1000, 1125, 1250))
     assert [(w.start_ns, w.stop_ns) for w in found] == [(t * MS, (t + 125) * MS) for t in (1000, 1125, 1250)]
     assert found[0].samples.dtype == np.uint8

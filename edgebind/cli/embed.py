@@ -36,13 +36,15 @@ def command(
     threads: int | None,
     backend: str,
 ) -> None:
-    """Embed INPUT...: recordings (CSV, CSV.gz, NPZ), folders of pictures, or pictures.
+    """Embed INPUT...: recordings (CSV, CSV.gz, NPZ), folders of pictures, pictures, sound files, or prompts (TXT).
 
     The file holds `embeddings` (n, dim), `start_ns` and `stop_ns` of each window, and `source`: the INPUT it comes from,
-    in a folder of pictures the picture. Pictures have no times: each stands one frame after the one before it.
+    in a folder of pictures the picture. Pictures have no times: each stands one frame after the one before it. A sound
+    shorter than a window is one window. Prompts stand one a line, a second apart.
 
     \b
     edgebind embed --bundle bundles/imu-int8 monday.csv tuesday.csv --out week.npz
+    edgebind embed --bundle bundles/audio-fp32 dog.wav rain.ogg --out sounds.npz
     """
     from edgebind import bundle as bundles
     from edgebind.sources import Wanted, units

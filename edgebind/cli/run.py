@@ -163,12 +163,12 @@ def _stream(
     *,
     embedding: bool,
 ) -> None:
-    from edgebind import modality, sinks
+    from edgebind import sinks
     from edgebind.sources.pacing import AT_ONCE
     from edgebind.stream import Stream
     from edgebind.window import make_windower
 
-    windower = make_windower(bundle.manifest.window, is_camera=modality.get(bundle.manifest.modality).is_camera)
+    windower = make_windower(bundle.manifest.window, bundle.manifest.modality)
     opened = [sinks.open_sink(text, embedding=embedding) for text in sink_texts]
     stream = Stream(source, windower, bundle, opened, bank=bank, live=speed != AT_ONCE, duration_s=duration)
     try:

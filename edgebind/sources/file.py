@@ -10,10 +10,22 @@ from edgebind.manifest import WindowSpec
 from edgebind.sources.arrays import ArraySource
 from edgebind.sources.base import Source
 from edgebind.sources.pictures import PictureSource, is_picture
+from edgebind.sources.prompts import PromptSource, is_text
+from edgebind.sources.sounds import SoundSource, is_sound
 from edgebind.sources.table import TableSource
 from edgebind.sources.units import Units
 
 TABLES = (".csv", ".csv.gz", ".txt", ".txt.gz", ".tsv", ".tsv.gz")
+_FRAMES = "NPZ, a folder of pictures or a picture"
+KINDS = {
+    "imu": "CSV, CSV.gz or NPZ",
+    "thermal": _FRAMES,
+    "depth": _FRAMES,
+    "vision": _FRAMES,
+    "audio": "WAV, Ogg, FLAC or MP3",
+    "text": "TXT of one prompt a line",
+}
+"""Modality -> how people call its recordings."""
 
 
 def open_recording(
@@ -27,7 +39,8 @@ def open_recording(
 ) -> Source:
     """A source that replays the recording at `path` in its own order.
 
-    A table (CSV, CSV.gz) or NPZ for a signal; NPZ, a folder of pictures or a single picture for a camera.
+    A table (CSV, CSV.gz) or NPZ for a signal; NPZ, a folder of pictures or a single picture for a camera; a sound file
+    for audio; a text file of prompts for text.
 
     Parameters
     ----------
@@ -47,15 +60,18 @@ def open_recording(
         raise OptionError("--rate does not fit", wanted="above 0 Hz", got=rate_hz)
     if not path.exists():
         raise RecordingError("no such recording", where=path)
-    is_table = path.name.lower().endswith(TABLES)
+    is_table = modality == "imu" and path.name.lower().endswith(TABLES)
     if units is not None and units.given and not is_table:
         raise OptionError("--units is for tables; other recordings are in SI units", where=path)
-    if path.suffix.lower() == ".npz" and path.is_file():
+    if path.suffix.lower() == ".npz" and path.is_file() and "NPZ" in KINDS[modality]:
         return ArraySource(path, modality, spec, rate_hz=rate_hz, chunk_seconds=chunk_seconds)
     if sensor.is_camera and (path.is_dir() or is_picture(path)):
         return PictureSource(path, modality, rate_hz=rate_hz or spec.rate_hz)
-    if modality == "imu" and is_table and path.is_file():
+    if is_table and path.is_file():
         return TableSource(path, spec, rate_hz=rate_hz, units=units, chunk_seconds=chunk_seconds)
-    wanted = "NPZ, a folder of pictures or a picture" if sensor.is_camera else "CSV, CSV.gz or NPZ"
+    if modality == "audio" and is_sound(path) and path.is_file():
+        return SoundSource(path, spec, rate_hz=rate_hz, chunk_seconds=chunk_seconds)
+    if modality == "text" and is_text(path) and path.is_file():
+        return PromptSource(path, rate_hz=rate_hz or spec.rate_hz)
     got = "a folder" if path.is_dir() else path.suffix or "no suffix"
-    raise RecordingError(f"not a recording of {modality}", where=path, wanted=wanted, got=got)
+    raise RecordingError(f"not a recording of {modality}", where=path, wanted=KINDS[modality], got=got)

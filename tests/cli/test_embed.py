@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,11 +10,13 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from PIL import Image
+from scipy.io import wavfile
 
 from edgebind import bundle as bundles
 from edgebind import cli
 from edgebind.errors import EdgebindError, RecordingError
 from edgebind.manifest import WindowSpec
+from edgebind.preprocess.audio import read_wave, resample_windowed_sinc
 from tests import bundles as tiny
 from tests.recordings import csv, stamps, still
 
@@ -77,6 +80,65 @@ def test_pictures(camera: Path, tmp_path: Path) -> None:
         assert found["start_ns"].tolist() == [0, 125_000_000, 0]
         assert found["stop_ns"].tolist() == [125_000_000, 250_000_000, 125_000_000]
         np.testing.assert_array_equal(found["embeddings"][0], found["embeddings"][2])
+
+
+@pytest.fixture
+def listener(tmp_path: Path) -> Path:
+    return tiny.write_listener(tmp_path / "audio")
+
+
+def test_sounds(listener: Path, shared: Path, tmp_path: Path) -> None:
+    pytest.importorskip("av")
+    paths = [sorted((shared / "data" / "audio_esc10" / kind).glob("*.ogg"))[0] for kind in ("Rain", "Rooster")]
+    out = tmp_path / "out.npz"
+    embed("--bundle", listener, *paths, "--out", out)
+    with np.load(out) as found, bundles.load(listener) as bundle:
+        assert found["source"].tolist() == [str(path) for path in paths for _ in range(len(found["source"]) // 2)]
+        assert found["start_ns"][:4].tolist() == [0, 1_000_000_000, 2_000_000_000, 3_000_000_000]
+        assert (found["stop_ns"] - found["start_ns"] == 2_000_000_000).all()
+        wave = resample_windowed_sinc(*read_wave(paths[0]), 16000)
+        expected = bundle.embed([wave[:, at * 16000 : (at + 2) * 16000] for at in range(4)])
+        np.testing.assert_allclose(found["embeddings"][:4], expected, atol=1e-6)
+
+
+def test_a_sound_shorter_than_a_window(listener: Path, tmp_path: Path) -> None:
+    samples = np.random.default_rng(0).normal(0, 0.1, 4000).astype(np.float32)
+    wavfile.write(tmp_path / "bark.wav", 16000, samples)
+    embed("--bundle", listener, tmp_path / "bark.wav", "--out", tmp_path / "out.npz")
+    with np.load(tmp_path / "out.npz") as found, bundles.load(listener) as bundle:
+        np.testing.assert_allclose(found["embeddings"], bundle.embed([samples[None]]), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("samples", "expected"),
+    [(np.zeros(200, np.float32), "too short"), (np.full(40000, 100.0, np.float32), "not at full scale")],
+)
+def test_a_sound_that_cannot_be_heard_names_its_file(
+    listener: Path, tmp_path: Path, samples: np.ndarray, expected: str
+) -> None:
+    wavfile.write(tmp_path / "x.wav", 16000, samples)
+    with pytest.raises(RecordingError, match=rf"x\.wav: sound .*{expected}"):
+        embed("--bundle", listener, tmp_path / "x.wav", "--out", tmp_path / "out.npz")
+    assert not (tmp_path / "out.npz").exists()
+
+
+def test_prompts(shared: Path, tmp_path: Path) -> None:
+    pytest.importorskip("instant_clip_tokenizer")
+    pytest.importorskip("ftfy")
+    expected = json.loads((shared / "parity" / "tokens.json").read_text())
+    prompts, ids = list(expected), np.array(list(expected.values()), np.float32)
+    window = WindowSpec(1.0, 1.0, 1.0, ("token",), ("id",))
+    manifest = replace(tiny.IMU, modality="text", window=window, preprocess={"kind": "text"})
+    bundles.write(tmp_path / "text", manifest, {bundles.ENCODER: tiny.encoder((77,), whole=True)})
+    path, out = tmp_path / "prompts.txt", tmp_path / "out.npz"
+    path.write_text("\n\n".join(prompts) + "\n", encoding="utf-8")
+    embed("--bundle", tmp_path / "text", path, "--out", out)
+    with np.load(out) as found:
+        np.testing.assert_allclose(
+            found["embeddings"], ids[:, :4] / np.linalg.norm(ids[:, :4], axis=1, keepdims=True), atol=1e-6
+        )
+        assert found["start_ns"].tolist() == [2_000_000_000 * place for place in range(len(prompts))]
+        assert found["source"].tolist() == [str(path)] * len(prompts)
 
 
 @pytest.mark.parametrize("text", ["time,ax\n0,1\n", csv(50), csv().replace("9.8", "x", 1)])

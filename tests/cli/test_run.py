@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from scipy.io import wavfile
 
 from edgebind import cli, starter
 from edgebind.errors import EdgebindError
@@ -79,6 +80,14 @@ def test_prompts_of_another_space(folder: Path, walk: Path, tmp_path: Path) -> N
     LabelBank(("a",), np.eye(1, tiny.DIM, dtype=np.float32), "imagebind").to_npz(tmp_path / "labels.npz")
     with pytest.raises(EdgebindError, match="label bank of another space"):
         run("--bundle", folder, "--source", f"file:{walk}", "--speed", "max", "--labels", tmp_path / "labels.npz")
+
+
+def test_a_sound(tmp_path: Path) -> None:
+    folder, path = tiny.write_listener(tmp_path / "audio"), tmp_path / "noise.wav"
+    wavfile.write(path, 8000, np.random.default_rng(0).normal(0, 0.1, 8000 * 5).astype(np.float32))
+    records, _ = run("--sensor", "audio", "--bundle", folder, "--source", f"file:{path}", "--speed", "max")
+    assert [r["start_ns"] // 1_000_000_000 for r in records] == [0, 1, 2, 3]
+    assert {r["sensor"] for r in records} == {"audio"}
 
 
 def test_duration(folder: Path, walk: Path) -> None:
