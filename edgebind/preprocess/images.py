@@ -71,16 +71,44 @@ def resized(picture: Array, size: int, how: str = "short-side") -> Array:
     ------
     RecordingError: the picture is a strip, longer than 64 times its width.
     """
-    height, width = picture.shape[:2]
-    if max(height, width) > MAX_ASPECT * min(height, width):
-        raise RecordingError(
-            "picture is a strip", wanted=f"sides within a ratio of {MAX_ASPECT}", got=f"{width} x {height} pixels"
-        )
+    height, width = _sides(picture)
     if how == "squash":
         return _bicubic(picture, size, size)
     if how == "letterbox":
         return _pad_border(_bicubic(picture, *_fit_long(height, width, size)), size)
     return _centre(_bicubic(picture, *_fit_short(height, width, size)), size)
+
+
+def by_size(picture: Array, size: int, full: float) -> Array:
+    """`picture` at a size that tells how large it was: a long side of `full` pixels or more becomes `size`, a shorter
+    one `size` times the root of its share. Not square: see `centred`.
+
+        full = 96, size = 64      24 x 16 -> 32 x 21      48 x 48 -> 45 x 45      640 x 512 -> 64 x 51
+
+    The root, because things differ more in size than a square has room for. Types and errors are those of `resized`.
+    """
+    height, width = _sides(picture)
+    longest = max(1, round(size * min(1.0, max(height, width) / full) ** 0.5))
+    return _bicubic(picture, *_fit_long(height, width, longest))
+
+
+def centred(picture: Array, size: int) -> Array:
+    """`picture` (h, w), neither side longer than `size`, in the middle of a square of its own mean."""
+    square = np.full((size, size), picture.mean(), picture.dtype)
+    height, width = picture.shape
+    top, left = (size - height) // 2, (size - width) // 2
+    square[top : top + height, left : left + width] = picture
+    return square
+
+
+def _sides(picture: Array) -> tuple[int, int]:
+    """Height and width of what is no strip."""
+    height, width = picture.shape[:2]
+    if max(height, width) > MAX_ASPECT * min(height, width):
+        raise RecordingError(
+            "picture is a strip", wanted=f"sides within a ratio of {MAX_ASPECT}", got=f"{width} x {height} pixels"
+        )
+    return height, width
 
 
 def _fit_short(height: int, width: int, size: int) -> tuple[int, int]:

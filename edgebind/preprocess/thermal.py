@@ -24,6 +24,7 @@ from edgebind.preprocess.checks import Array
 Floats = NDArray[np.float32]
 
 NORMALISATIONS = ("none", "robust", "standard")
+RESIZES = (*images.RESIZES, "by-size")
 
 KELVIN_AT_ZERO_CELSIUS = 273.15
 
@@ -49,7 +50,10 @@ class ThermalPreprocessor:
     percentiles: tuple[float, float] = (1.0, 99.0)
     """Of one frame: what becomes 0 and 1 without `low` and `high`, and the span that "robust" divides by."""
     resize: str = "short-side"
-    """"short-side", "letterbox" or "squash": see `images.resized`."""
+    """"short-side", "letterbox" or "squash": see `images.resized`; "by-size": small pictures stay small in the square, for a
+    camera that always looks from about as far, to which a small thing is another thing: see `images.by_size`."""
+    full: float = 96.0
+    """Pixels: long side of a picture that fills the square under "by-size"."""
     normalise: str = "none"
     """"none"; "robust": (x - median) / ((high percentile - low percentile) / 2 + epsilon); "standard": (x - mean of the
     frame) / (its standard deviation + epsilon). The last two are then limited to ±`clip`."""
@@ -63,10 +67,10 @@ class ThermalPreprocessor:
 
     def __post_init__(self) -> None:
         config.demand(config.is_size(self.size), "size", "a positive whole number", self.size)
-        config.demand(self.resize in images.RESIZES, "resize", " or ".join(images.RESIZES), self.resize)
+        config.demand(self.resize in RESIZES, "resize", " or ".join(RESIZES), self.resize)
         config.demand(self.normalise in NORMALISATIONS, "normalise", " or ".join(NORMALISATIONS), self.normalise)
         self._check_range()
-        for name, value in (("epsilon", self.epsilon), ("clip", self.clip), ("std", self.std)):
+        for name, value in (("epsilon", self.epsilon), ("clip", self.clip), ("std", self.std), ("full", self.full)):
             config.demand(config.is_real(value) and value > 0, name, "a positive number", value)
         config.demand(config.is_real(self.mean), "mean", "a finite number", self.mean)
 
@@ -87,12 +91,18 @@ class ThermalPreprocessor:
         ------
         RecordingError: another shape or dtype, NaN, false colour, nothing in it, or all of it far outside the range.
         """
-        square = images.resized(self._mapped(thermal_frame(samples)), self.size, self.resize)
-        if square.dtype == np.uint8:
-            square = square.astype(np.float32) / np.float32(255)
-        unit = np.clip(square, 0.0, 1.0) if self.normalise == "none" else self._stretched(square)
+        picture = self._resized(self._mapped(thermal_frame(samples)))
+        if picture.dtype == np.uint8:
+            picture = picture.astype(np.float32) / np.float32(255)
+        unit = np.clip(picture, 0.0, 1.0) if self.normalise == "none" else self._stretched(picture)
         scaled: Floats = (unit - np.float32(self.mean)) / np.float32(self.std)
-        return scaled[None]
+        return images.centred(scaled, self.size)[None]
+
+    def _resized(self, picture: Array) -> Array:
+        """A square, except under "by-size": there, what is around the picture must not count for its contrast."""
+        if self.resize == "by-size":
+            return images.by_size(picture, self.size, self.full)
+        return images.resized(picture, self.size, self.resize)
 
     def _mapped(self, frame: Array) -> Array:
         """The frame as it goes into the resize: uint8, or float32 in [0, 1], or float32 in its own unit."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -26,6 +27,7 @@ from edgebind.train.thermal_augment import (
     random_rect,
     rotate,
     size_of,
+    squeezed,
     tiles,
 )
 from edgebind.train.thermal_drawn import DRAWERS, Drawing
@@ -43,15 +45,29 @@ SCENES = {
 }
 """Label of a scene -> whether it shows people, whether vehicles."""
 
+
+class Style(NamedTuple):
+    """How held-out boxes are cut."""
+
+    margin: float
+    """On each side, in box sizes."""
+    square: bool = False
+    """Whether the cut is made square."""
+    resized: bool = False
+    """Whether it is squeezed into the tower's square before it is preprocessed."""
+
+
 STYLES = {
-    "margin 0": (0.0, False),
-    "margin 0.25": (0.25, False),
-    "margin 0.5": (0.5, False),
-    "margin 1": (1.0, False),
-    "square": (0.0, True),
-    "square 0.25": (0.25, True),
+    "margin 0": Style(0.0),
+    "margin 0.25": Style(0.25),
+    "margin 0.5": Style(0.5),
+    "margin 1": Style(1.0),
+    "square": Style(0.0, square=True),
+    "square 0.25": Style(0.25, square=True),
+    "resized": Style(0.0, resized=True),
+    "resized 0.25": Style(0.25, resized=True),
+    "resized 0.5": Style(0.5, resized=True),
 }
-"""How held-out boxes are cut: margin on each side in box sizes, and whether the cut is made square."""
 
 MOST_GROUND = 300
 """Pixels: longest side of a patch of empty ground."""
@@ -86,28 +102,33 @@ class ThermalTask:
         )
 
     def _seen(self, camera: Camera, label: str) -> Floats:
-        patch = cut(*self._pool.draw(label, camera.rng), self.size)
-        return camera.see(patch, turnable=label not in SCENES, invert=self.augment.invert.get(label, 0.0))
+        patch = self._cut(*self._pool.draw(label, camera.rng))
+        seen = camera.see(patch, turnable=label not in SCENES, invert=self.augment.invert.get(label, 0.0))
+        return squeezed(seen, self.size, self.size) if camera.rng.random() < self.augment.resized else seen
+
+    def _cut(self, image: Image.Image, rect: Rect) -> Floats:
+        # Twice the tower's side is all that it could tell from the full resolution, and takes far less time to augment.
+        return cut(image, rect, 2 * self.size)
 
     def held_out(self) -> list[HeldOut]:
         """Every box of the held-out dates in each style, and every picture, whole and in quarters."""
-        variants = [self._crops(name, *style) for name, style in STYLES.items()]
+        variants = [self._crops(name, style) for name, style in STYLES.items()]
         scenes = [self._views("whole frame", 1), self._views("quarter frame", 2)]
         return [held for held in (*variants, *scenes) if len(held.labels)]
 
-    def _crops(self, name: str, margin: float, square: bool) -> HeldOut:
-        items = [
-            (cut(p.image, expanded(thing.rect, margin, square, p.image.size), self.size), thing.label)
-            for p in self._held_out
-            for thing in p.things
-        ]
+    def _crops(self, name: str, style: Style) -> HeldOut:
+        items = [(self._crop(p, thing.rect, style), thing.label) for p in self._held_out for thing in p.things]
         return self._items(items, name)
+
+    def _crop(self, picture: Picture, rect: Rect, style: Style) -> Floats:
+        patch = self._cut(picture.image, expanded(rect, style.margin, style.square, picture.image.size))
+        return squeezed(patch, self.size, self.size) if style.resized else patch
 
     def _views(self, name: str, parts: int) -> HeldOut:
         """Every picture cut into `parts` times `parts`."""
         names = {content: label for label, content in SCENES.items()}
         items = [
-            (cut(p.image, rect, self.size), names[p.shows(rect)])
+            (self._cut(p.image, rect), names[p.shows(rect)])
             for p in self._held_out
             for rect in tiles(p.image.size, parts)
         ]

@@ -15,7 +15,7 @@ from edgebind.signals import Floats
 Rect = tuple[float, float, float, float]
 """Left, top, right, bottom in pixels."""
 Levels = NDArray[np.floating]
-"""(side, side) in the camera's own range, about 0 to 1; float32 or float64 from step to step."""
+"""(height, width) in the camera's own range, about 0 to 1; float32 or float64 from step to step."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +59,9 @@ class Augment:
     noise: float = 0.5
     dead_pixels: float = 0.1
     cutout: float = 0.2
+    resized: float = 0.3
+    """Probability that somebody has squeezed the cut into the tower's square before it is preprocessed: it then says nothing
+    of its size."""
 
     def __post_init__(self) -> None:
         for name in ("tight", "usual", "wide", "part"):
@@ -93,7 +96,9 @@ class Camera:
     rng: np.random.Generator
 
     def see(self, patch: Floats, *, turnable: bool, invert: float = 0.0) -> Floats:
-        """(side, side) in [0, 1] -> the same thing by another camera.
+        """(height, width) in [0, 1], in the pixels of the sensor -> the same thing by another camera.
+
+        Noise, dead pixels and blur are the sensor's own: what blows a small thing up blows them up with it.
 
         Parameters
         ----------
@@ -122,11 +127,12 @@ class Camera:
     def _optics(self, patch: Floats) -> Floats:
         rng = self.rng
         if rng.random() < self.how.blur:
-            patch = _filtered(patch, ImageFilter.GaussianBlur(rng.uniform(0.5, 2.0)))
+            patch = _filtered(patch, ImageFilter.GaussianBlur(rng.uniform(0.3, 1.0)))
         if rng.random() < self.how.low_resolution:
-            side = int(rng.integers(12, 40))
-            small = Image.fromarray(patch).resize((side, side), Image.Resampling.BOX)
-            patch = np.asarray(small.resize(patch.shape[::-1], Image.Resampling.BICUBIC))
+            height, width = patch.shape
+            part = rng.uniform(0.4, 0.9)
+            small = squeezed(patch, max(2, round(part * width)), max(2, round(part * height)))
+            patch = squeezed(small, width, height)
         return patch
 
     def _response(self, level: Levels) -> Levels:
@@ -140,27 +146,27 @@ class Camera:
     def _electronics(self, level: Levels, span: float) -> Floats:
         rng, how = self.rng, self.how
         if rng.random() < how.gradient:
-            level = level + _slope(level.shape[0], rng)
+            level = level + _slope(level.shape[0], level.shape[1], rng)
         if rng.random() < how.noise:
             level = level + rng.normal(0, rng.uniform(0.005, 0.06), level.shape)
         level = self._damage(np.array(level)) * min(1.0, span * rng.uniform(0.7, 1.6))
         return level.astype(np.float32)
 
     def _damage(self, level: Levels) -> Levels:
-        rng, side = self.rng, level.shape[0]
+        rng, (rows, columns) = self.rng, level.shape
         if rng.random() < self.how.dead_pixels:
-            level[rng.integers(side, size=3), rng.integers(side, size=3)] = rng.integers(2)
+            level[rng.integers(rows, size=3), rng.integers(columns, size=3)] = rng.integers(2)
         if rng.random() < self.how.cutout:
-            height, width = rng.integers(side // 8, side // 3, 2)
-            top, left = rng.integers(side - height), rng.integers(side - width)
+            height, width = (rng.uniform(1 / 8, 1 / 3, 2) * level.shape).astype(int)
+            top, left = rng.integers(rows - height), rng.integers(columns - width)
             level[top : top + height, left : left + width] = level.mean()
         return level
 
 
-def _slope(side: int, rng: np.random.Generator) -> Levels:
+def _slope(height: int, width: int, rng: np.random.Generator) -> Levels:
     across, down = rng.normal(0, 0.15, 2)
-    ramp = np.linspace(-1, 1, side, dtype=np.float32)
-    return across * ramp[None, :] + down * ramp[:, None]
+    columns, rows = (np.linspace(-1, 1, side, dtype=np.float32) for side in (width, height))
+    return across * columns[None, :] + down * rows[:, None]
 
 
 def _filtered(patch: Floats, kernel: ImageFilter.GaussianBlur) -> Floats:
@@ -172,10 +178,18 @@ def _filtered(patch: Floats, kernel: ImageFilter.GaussianBlur) -> Floats:
 # --- cutting ----------------------------------------------------------------------------------------------------------
 
 
-def cut(image: Image.Image, rect: Rect, size: int) -> Floats:
-    """A rectangle of an 8-bit picture, squeezed into (size, size) float32 in [0, 1]."""
-    patch = image.resize((size, size), Image.Resampling.BICUBIC, box=rect)
+def cut(image: Image.Image, rect: Rect, most: int) -> Floats:
+    """A rectangle of an 8-bit picture, float32 in [0, 1], in the picture's own pixels unless it is longer than `most`."""
+    width, height = size_of(rect)
+    scale = min(1.0, most / max(width, height))
+    size = max(2, round(width * scale)), max(2, round(height * scale))
+    patch = image.resize(size, Image.Resampling.BICUBIC, box=rect)
     return np.asarray(patch, np.float32) / np.float32(255)
+
+
+def squeezed(patch: Floats, width: int, height: int) -> Floats:
+    """(height, width) by Pillow's bicubic, whatever shape the patch had."""
+    return np.asarray(Image.fromarray(patch).resize((width, height), Image.Resampling.BICUBIC))
 
 
 def expanded(rect: Rect, margin: float, square: bool, limit: tuple[int, int]) -> Rect:

@@ -70,6 +70,29 @@ def test_squash_fills_the_square() -> None:
     np.testing.assert_array_equal(images.resized(pixels, 32, "squash"), expected)
 
 
+@pytest.mark.parametrize(
+    ("shape", "small"), [((16, 24), (21, 32)), ((48, 48), (45, 45)), ((512, 640), (51, 64)), ((1, 1), (7, 7))]
+)
+def test_by_size_small_pictures_stay_small(shape: tuple[int, int], small: tuple[int, int]) -> None:
+    """The examples of the docstring, and the smallest picture there is."""
+    pixels = RNG.integers(0, 256, shape, dtype=np.uint8)
+    expected = np.asarray(Image.fromarray(pixels).resize(small[::-1], Image.Resampling.BICUBIC))
+    np.testing.assert_array_equal(images.by_size(pixels, 64, 96), expected)
+
+
+def test_by_size_refuses_strips() -> None:
+    with pytest.raises(RecordingError, match="strip"):
+        images.by_size(np.zeros((1, 100_000), np.uint8), 224, 96)
+
+
+def test_centred_is_surrounded_by_its_mean() -> None:
+    picture = np.array([[1, 3], [5, 7], [0, 2]], np.float32)
+    square = images.centred(picture, 5)
+    np.testing.assert_array_equal(square[1:4, 1:3], picture)
+    square[1:4, 1:3] = 3
+    np.testing.assert_array_equal(square, np.full((5, 5), 3, np.float32))
+
+
 @pytest.mark.parametrize("how", images.RESIZES)
 @pytest.mark.parametrize("shape", [(3, 5), (7, 7), (50, 31), (64, 1), (100, 640, 3)])
 def test_every_resize_gives_the_square(how: str, shape: tuple[int, ...]) -> None:

@@ -155,3 +155,21 @@ def test_standard_gives_mean_zero_and_forgets_the_cameras_gain() -> None:
     unit = level / 255.0
     np.testing.assert_allclose(out, np.clip((unit - unit.mean()) / (unit.std() + 0.02), -3, 3), atol=1e-5)
     assert np.abs(out - see((level + 100).astype(np.uint8))[0]).max() < 1e-4
+
+
+def test_by_size_is_zero_around_what_was_seen() -> None:
+    """24 x 24 of 96 pixels at 64 is 32 x 32 in the middle; its own contrast knows nothing of what is around it."""
+    frame = RNG.integers(0, 256, (24, 24), dtype=np.uint8)
+    output = ThermalPreprocessor(size=64, resize="by-size", normalise="standard", clip=10)(frame)[0]
+    inner = np.asarray(
+        Image.fromarray(frame.astype(np.float32) / np.float32(255)).resize((32, 32), Image.Resampling.BICUBIC)
+    )
+    np.testing.assert_allclose(output[16:48, 16:48], (inner - inner.mean()) / (inner.std() + 0.02), atol=1e-5)
+    output[16:48, 16:48] = 0
+    np.testing.assert_allclose(output, 0, atol=1e-6)
+
+
+def test_by_size_of_a_whole_frame_fills_the_square_as_a_letterbox_would() -> None:
+    frame = RNG.integers(0, 256, (640, 640), dtype=np.uint8)
+    letterbox = ThermalPreprocessor(size=64, resize="letterbox")(frame)
+    np.testing.assert_array_equal(ThermalPreprocessor(size=64, resize="by-size")(frame), letterbox)

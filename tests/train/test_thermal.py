@@ -75,6 +75,11 @@ class Plan:
     def augmented(self, augment: dict[str, Any]) -> Plan:
         return replace(self, node=replace(self.node, augment=augment))
 
+    @property
+    def by_size(self) -> Plan:
+        """With a preprocessing that says how large a cut is."""
+        return replace(self, node=replace(self.node, preprocess={**self.node.preprocess, "resize": "by-size"}))
+
 
 @pytest.fixture
 def plan(folder: Path) -> Plan:
@@ -317,7 +322,7 @@ def test_no_batch_shows_a_held_out_date(plan: Plan, folder: Path, monkeypatch: p
 
     def note(patch: Floats) -> Floats:
         seen.append(float(patch.mean()))
-        return patch[None]
+        return np.zeros((1, 64, 64), np.float32)
 
     monkeypatch.setattr(task, "_preprocess", note)
     for seed in range(4):
@@ -369,13 +374,68 @@ def test_pictures_without_room_are_one_clear_line(plan: Plan, folder: Path) -> N
         plan.task(None)
 
 
+# --- cameras ----------------------------------------------------------------------------------------------------------
+
+QUIET = thermal_augment.Augment(
+    quarter_turn=0,
+    upside_down=0,
+    blur=0,
+    low_resolution=0,
+    gamma=0,
+    saturate=0,
+    gradient=0,
+    noise=0,
+    dead_pixels=0,
+    cutout=0,
+    resized=0,
+)
+
+
 def test_warm_becomes_cold_where_the_recipe_says_so() -> None:
-    quiet = thermal_augment.Augment(quarter_turn=0, upside_down=0, blur=0, low_resolution=0, gamma=0, saturate=0)
-    quiet = replace(quiet, gradient=0, noise=0, dead_pixels=0, cutout=0)
-    patch = np.full((8, 8), 0.2, np.float32)
+    patch = np.full((8, 6), 0.2, np.float32)
     patch[3:5, 3:5] = 0.9
-    camera = thermal_augment.Camera(quiet, np.random.default_rng(0))
+    camera = thermal_augment.Camera(QUIET, np.random.default_rng(0))
     as_it_is = camera.see(patch, turnable=False, invert=0.0)
     inverted = camera.see(patch, turnable=False, invert=1.0)
     assert as_it_is[4, 4] > as_it_is[0, 0]
     assert inverted[4, 4] < inverted[0, 0]
+
+
+@pytest.mark.parametrize("damage", [{"blur": 1}, {"low_resolution": 1}, {"noise": 1}, {"cutout": 1}, {"gradient": 1}])
+def test_every_damage_keeps_the_shape_and_changes_something(damage: dict[str, Any]) -> None:
+    patch = np.random.default_rng(1).random((13, 9), np.float32)
+    plain, damaged = (
+        thermal_augment.Camera(how, np.random.default_rng(0)).see(patch, turnable=False)
+        for how in (QUIET, replace(QUIET, **damage))
+    )
+    assert damaged.shape == (13, 9)
+    assert not np.allclose(damaged, plain, atol=1e-3)
+
+
+def test_a_cut_keeps_the_pixels_of_the_sensor() -> None:
+    image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (60, 80), dtype=np.uint8))
+    np.testing.assert_array_equal(
+        thermal_augment.cut(image, (10, 20, 40, 35), 64), np.asarray(image, np.float32)[20:35, 10:40] / np.float32(255)
+    )
+    assert thermal_augment.cut(image, (0, 0, 80, 60), 40).shape == (30, 40)
+
+
+def test_what_somebody_has_squeezed_no_longer_says_its_size(plan: Plan) -> None:
+    """A person is 12 x 20 pixels here, and fills under half of the square unless it was squeezed."""
+    task = plan.by_size.task(0)
+    held = {held.variant: held for held in task.held_out()}
+    kept, squeezed = (_area(held[name].inputs[:1])[0] for name in ("margin 0", "resized"))
+    assert kept == 29 * 17  # 64 * sqrt(20 / 96), and 12 / 20 of that
+    assert squeezed == 52 * 52  # 64 * sqrt(64 / 96)
+
+
+def test_the_recipe_says_how_often_cuts_are_squeezed(plan: Plan) -> None:
+    always, never = (plan.by_size.augmented({"resized": share}).batch(64).inputs for share in (1, 0))
+    assert set(_area(always.numpy())) == {52 * 52}
+    assert len(set(_area(never.numpy()))) > 20
+
+
+def _area(inputs: Floats) -> list[int]:
+    """Pixels of each square's rectangle that is not its mean."""
+    shown = np.abs(inputs[:, 0]) > 1e-4
+    return [int(picture.any(axis=0).sum() * picture.any(axis=1).sum()) for picture in shown]
