@@ -26,6 +26,7 @@ from edgebind.signals import NANOSECONDS, Window
 from edgebind.sources.pictures import SUFFIXES as PICTURES
 from edgebind.sources.prompts import SUFFIXES as PROMPTS
 from edgebind.sources.sounds import SUFFIXES as SOUNDS
+from edgebind.sources.units import Units
 
 MOST = 2048
 """Windows that are held in memory, over all recordings."""
@@ -89,8 +90,12 @@ def _below(path: Path, modality: str) -> list[Path]:
     return [file.parent if file.name.lower().endswith(PICTURES) else file for file in files]
 
 
-def read(paths: Sequence[Path], description: Manifest) -> list[Recording]:
+def read(paths: Sequence[Path], description: Manifest, units: Units | None = None) -> list[Recording]:
     """Read recordings as the encoder of `description` would see them live.
+
+    Parameters
+    ----------
+    units: what the user says, where a recording is not in SI units.
 
     Raises
     ------
@@ -100,12 +105,11 @@ def read(paths: Sequence[Path], description: Manifest) -> list[Recording]:
     found = find(paths, description.modality)
     most = max(16, MOST // max(1, len(found)))
     names = _short_names(found)
-    return [_read(path, name, description, most) for path, name in zip(found, names, strict=True)]
+    return [_read(path, name, description, units, most) for path, name in zip(found, names, strict=True)]
 
 
-def _read(path: Path, name: str, description: Manifest, most: int) -> Recording:
-    prepare = preprocess.build(description.preprocess)
-    kept = thin(_inputs(path, description, prepare), most)
+def _read(path: Path, name: str, description: Manifest, units: Units | None, most: int) -> Recording:
+    kept = thin(_inputs(path, description, units), most)
     if not kept:
         need = f"{description.window.seconds:g} s"
         raise CalibrationError("too short for a single window", where=path, wanted=f"at least {need}")
@@ -113,20 +117,23 @@ def _read(path: Path, name: str, description: Manifest, most: int) -> Recording:
     return Recording(name, np.array(starts, np.int64), np.array(stops, np.int64), np.stack(inputs))
 
 
-def _inputs(path: Path, description: Manifest, prepare: preprocess.Preprocessor) -> Iterator[tuple[int, int, Any]]:
-    for window in _windows(path, description):
+def _inputs(path: Path, description: Manifest, units: Units | None) -> Iterator[tuple[int, int, Any]]:
+    prepare = preprocess.build(description.preprocess)
+    for window in _windows(path, description, units):
         try:
             yield window.start_ns, window.stop_ns, prepare(window.samples)
         except RecordingError as error:
-            raise CalibrationError(error.what, where=path, wanted=error.wanted, got=error.got) from error
+            raise CalibrationError(
+                error.what, where=window.origin, wanted=error.wanted, got=error.got, remedy=error.remedy
+            ) from error
 
 
-def _windows(path: Path, description: Manifest) -> Iterator[Window]:
+def _windows(path: Path, description: Manifest, units: Units | None) -> Iterator[Window]:
     from edgebind.sources.file import open_recording
     from edgebind.window import make_windower
 
     windower = make_windower(description.window, description.modality, every_frame=True)
-    for chunk in open_recording(path, description.modality, description.window, chunk_seconds=1.0):
+    for chunk in open_recording(path, description.modality, description.window, units=units, chunk_seconds=1.0):
         yield from windower.push(chunk)
     yield from windower.finish()
 

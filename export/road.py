@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib.metadata
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from edgebind.export.original import Original, from_bundle, from_checkpoint, mod
 from edgebind.export.precision import to_fp16
 from edgebind.export.workspace import workspace
 from edgebind.manifest import Manifest
+from edgebind.sources.units import Units
 
 REPORT = "report.json"
 
@@ -50,6 +51,8 @@ class Request:
     """Recordings; the starter brings its own."""
     bars: Bars | None = None
     """None takes those of the precision."""
+    units: Units = field(default_factory=Units)
+    """What the user says of the recordings' units."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +80,7 @@ def export(request: Request, progress: Progress = lambda modality, stage: None) 
     """
     check(request)
     request = _with_modalities(request)
+    _check_units(request)
     with workspace(request.out) as scratch:
         for original in _originals(request, scratch, progress):
             yield _export_one(request, original, scratch, progress)
@@ -123,6 +127,17 @@ def _with_modalities(request: Request) -> Request:
     )
     recordings_.require_owner(request.calibration, names)
     return replace(request, modalities=names)
+
+
+def _check_units(request: Request) -> None:
+    """Refuse units that no recording would be read in."""
+    known = {quantity for name in request.modalities for quantity in request.units.of(name).given}
+    idle = [f"{quantity}={unit}" for quantity, unit in request.units.given.items() if quantity not in known]
+    if idle:
+        wanted = (
+            "--calibration PATH with it" if not request.calibration else f"units of {' or '.join(request.modalities)}"
+        )
+        raise OptionError("--units says nothing about these recordings", wanted=wanted, got=idle[0])
 
 
 def _originals(request: Request, scratch: Path, progress: Progress) -> Iterator[Original]:
@@ -227,7 +242,7 @@ def _recordings(request: Request, original: Original, stage: Stage) -> tuple[lis
     description = original.description
     if request.calibration:
         paths = recordings_.fitting(request.calibration, description.modality, request.modalities)
-        return recordings_.split(recordings_.read(paths, description))
+        return recordings_.split(recordings_.read(paths, description, request.units.of(description.modality)))
     parts = [
         recordings_.read([starter.RECORDINGS / part / description.modality], description)
         for part in ("calibration", "gate")

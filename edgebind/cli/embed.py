@@ -24,7 +24,12 @@ if TYPE_CHECKING:
     help="NPZ file to write, whole or not at all.",
 )
 @click.option("--rate", type=float, metavar="HZ", help="Samples or frames a second, for recordings without times.")
-@click.option("--units", "units_text", metavar="LIST", help="Units of a table, such as acc=g,gyro=deg/s,time=ms.")
+@click.option(
+    "--units",
+    "units_text",
+    metavar="LIST",
+    help="Units, such as acc=g,gyro=deg/s,time=ms of a table, or depth=mm, thermal=cK of frames.",
+)
 @click.option("--threads", type=click.IntRange(1, 256), help="Upper bound of CPU threads.")
 @click.option("--backend", default="auto", show_default=True, help="Where to run the encoder.")
 def command(

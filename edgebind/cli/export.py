@@ -31,6 +31,13 @@ if TYPE_CHECKING:
     help="Real recordings, or folders of them: INT8 is calibrated on some and judged on the others. May be repeated.",
 )
 @click.option(
+    "--units",
+    "units_text",
+    default="",
+    metavar="LIST",
+    help="Units of the recordings, such as acc=g,depth=mm,thermal=cK.",
+)
+@click.option(
     "--out", type=click.Path(path_type=Path), default=Path("bundles"), show_default=True, help="Folder for bundles."
 )
 @click.option("--min-cosine", type=float, help="Least mean cosine to FP32.  [default: int8 0.99, fp16 0.999]")
@@ -41,6 +48,7 @@ def command(
     names: tuple[str, ...],
     precision: str,
     calibration: tuple[Path, ...],
+    units_text: str,
     out: Path,
     min_cosine: float | None,
     min_p1: float | None,
@@ -55,9 +63,10 @@ def command(
     edgebind export --checkpoint imagebind_huge.pth --modality imu --precision int8 --calibration recordings/
     """
     from edgebind.export.road import Request, export
+    from edgebind.sources import units
 
     bars = _bars(precision, min_cosine, min_p1, min_agreement)
-    request = Request(precision, out, checkpoint, names, calibration, bars)
+    request = Request(precision, out, checkpoint, names, calibration, bars, units.parse(units_text))
     for exported in export(request, _show):
         _finish_line()
         for title, value in _rows(exported):

@@ -39,7 +39,12 @@ SENSORS = {"imu": "IMU", "thermal": "thermal camera"}
 @click.option("--no-embedding", is_flag=True, help="Leave the vectors out of JSON Lines.")
 @click.option("--labels", "labels_file", type=click.Path(path_type=Path), help="NPZ of prompts from `edgebind labels`.")
 @click.option("--rate", type=float, metavar="HZ", help="Samples or frames a second, for recordings without times.")
-@click.option("--units", "units_text", metavar="LIST", help="Units of a table, such as acc=g,gyro=deg/s,time=ms.")
+@click.option(
+    "--units",
+    "units_text",
+    metavar="LIST",
+    help="Units, such as acc=g,gyro=deg/s,time=ms of a table, or depth=mm, thermal=cK of frames.",
+)
 @click.option("--threads", type=click.IntRange(1, 256), help="Upper bound of CPU threads.")
 @click.option("--backend", default="auto", show_default=True, help="Where to run the encoder.")
 @click.option(

@@ -83,7 +83,7 @@ class DepthPreprocessor:
                 "depth frame has another dtype",
                 wanted="metres in float",
                 got=depth.dtype,
-                remedy="turn millimetres into metres first (metres_from_millimetres)",
+                remedy="if they are millimetres, say --units depth=mm; in Python, metres_from_millimetres",
             )
         self._check_distances(depth)
         return depth.astype(np.float32, copy=False)
@@ -102,7 +102,7 @@ class DepthPreprocessor:
                 "depth frame lies wholly beyond the range",
                 wanted=f"metres up to {self.far:g}",
                 got=f"{nearest:g} and more",
-                remedy="divide millimetres by 1000",
+                remedy="if they are millimetres, say --units depth=mm; in Python, divide by 1000",
             )
 
     def _filled(self, depth: Floats) -> Floats:

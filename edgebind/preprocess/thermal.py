@@ -174,7 +174,7 @@ def _refuse_far_outside(values: Floats, low: float, high: float) -> None:
             "thermal frame lies far outside the range",
             wanted=f"{low:g} to {high:g}",
             got=f"{coldest:g} to {hottest:g}",
-            remedy="give it in the unit of the bundle's low and high (celsius_from_centikelvin turns counts into °C)",
+            remedy="the bundle's range is in °C? Say --units thermal=cK (or K, dK); in Python, celsius_from_centikelvin",
         )
 
 

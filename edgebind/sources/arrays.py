@@ -21,6 +21,8 @@ from edgebind.manifest import WindowSpec
 from edgebind.signals import NANOSECONDS, Chunk, Times
 from edgebind.sources.checks import Plausible
 from edgebind.sources.cutting import even_times, pieces, same_rate
+from edgebind.sources.frames import to_physical
+from edgebind.sources.units import Units
 
 Array = NDArray[Any]
 
@@ -35,14 +37,23 @@ class ArraySource(Closing):
         spec: WindowSpec,
         *,
         rate_hz: float | None = None,
+        units: Units | None = None,
         chunk_seconds: float = 0.02,
     ) -> None:
-        """Replay `path`; `rate_hz` is for files without `times` (cameras then fall back to the bundle's rate)."""
+        """Replay `path`.
+
+        Parameters
+        ----------
+        rate_hz: for files without `times`; cameras then fall back to the bundle's rate.
+        units: of a camera's frames, where they are not in SI units.
+        chunk_seconds: how much of a signal a chunk holds.
+        """
         self.path = path
         self.name = str(path)
         self.modality = modality
         self._spec = spec
         self._rate = rate_hz
+        self._units = units or Units()
         self._is_camera = modalities.get(modality).is_camera
         self._chunk = max(1, round(chunk_seconds * NANOSECONDS))
 
@@ -51,7 +62,8 @@ class ArraySource(Closing):
         if self._is_camera:
             self._check_frames(times, values)
             for index in range(len(times)):
-                yield Chunk(times[index : index + 1], values[index : index + 1], self.name)
+                frame = to_physical(values[index], self.modality, self._units, self._row(index))
+                yield Chunk(times[index : index + 1], frame[None], self.name)
             return
         samples = values.astype(np.float32)
         plausible = Plausible(self._spec, self.name)

@@ -13,7 +13,7 @@ from edgebind.sources.pictures import PictureSource, is_picture
 from edgebind.sources.prompts import PromptSource, is_text
 from edgebind.sources.sounds import SoundSource, is_sound
 from edgebind.sources.table import TableSource
-from edgebind.sources.units import Units
+from edgebind.sources.units import KNOWN, OF_SENSOR, Units
 
 TABLES = (".csv", ".csv.gz", ".txt", ".txt.gz", ".tsv", ".tsv.gz")
 _FRAMES = "NPZ, a folder of pictures or a picture"
@@ -61,12 +61,12 @@ def open_recording(
     if not path.exists():
         raise RecordingError("no such recording", where=path)
     is_table = modality == "imu" and path.name.lower().endswith(TABLES)
-    if units is not None and units.given and not is_table:
-        raise OptionError("--units is for tables; other recordings are in SI units", where=path)
+    if units is not None:
+        _check_units(units, modality, path, is_table=is_table)
     if path.suffix.lower() == ".npz" and path.is_file() and "NPZ" in KINDS[modality]:
-        return ArraySource(path, modality, spec, rate_hz=rate_hz, chunk_seconds=chunk_seconds)
+        return ArraySource(path, modality, spec, rate_hz=rate_hz, units=units, chunk_seconds=chunk_seconds)
     if sensor.is_camera and (path.is_dir() or is_picture(path)):
-        return PictureSource(path, modality, rate_hz=rate_hz or spec.rate_hz)
+        return PictureSource(path, modality, rate_hz=rate_hz or spec.rate_hz, units=units)
     if is_table and path.is_file():
         return TableSource(path, spec, rate_hz=rate_hz, units=units, chunk_seconds=chunk_seconds)
     if modality == "audio" and is_sound(path) and path.is_file():
@@ -75,3 +75,18 @@ def open_recording(
         return PromptSource(path, rate_hz=rate_hz or spec.rate_hz)
     got = "a folder" if path.is_dir() else path.suffix or "no suffix"
     raise RecordingError(f"not a recording of {modality}", where=path, wanted=KINDS[modality], got=got)
+
+
+def _check_units(units: Units, modality: str, path: Path, *, is_table: bool) -> None:
+    own = OF_SENSOR.get(modality, ())
+    for quantity, unit in units.given.items():
+        if quantity not in own:
+            forms = [f"{name}={'|'.join(KNOWN[name])}" for name in own]
+            raise OptionError(
+                f"--units {quantity}={unit} is of another sensor",
+                where=path,
+                wanted=", ".join(forms) or "no --units",
+                got=f"a recording of {modality}",
+            )
+        if modality == "imu" and not is_table:
+            raise OptionError("--units of an IMU is for tables; NPZ is in SI units", where=path)

@@ -12,6 +12,8 @@ from edgebind.closing import Closing
 from edgebind.errors import RecordingError
 from edgebind.signals import Chunk
 from edgebind.sources.cutting import even_times
+from edgebind.sources.frames import to_physical
+from edgebind.sources.units import Units
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".pgm", ".ppm", ".pgm.gz")
 """Of files that are taken for pictures in a folder; others are left alone."""
@@ -22,19 +24,21 @@ _DIGITS = re.compile(r"(\d+)")
 class PictureSource(Closing):
     """Frames that lie in files; frame k is at k / rate."""
 
-    def __init__(self, path: Path, modality: str, *, rate_hz: float) -> None:
-        """Replay the folder or file `path` at `rate_hz` frames a second."""
+    def __init__(self, path: Path, modality: str, *, rate_hz: float, units: Units | None = None) -> None:
+        """Replay the folder or file `path` at `rate_hz` frames a second; `units` says what its values are."""
         self.path = path
         self.name = str(path)
         self.modality = modality
         self._rate = rate_hz
+        self._units = units or Units()
 
     def __iter__(self) -> Iterator[Chunk]:
         from edgebind.preprocess.images import read_image
 
         files = pictures_in(self.path) if self.path.is_dir() else [self.path]
         for time, file in zip(even_times(0, len(files), self._rate), files, strict=True):
-            yield Chunk(np.array([time]), read_image(file)[None], str(file))
+            frame = to_physical(read_image(file), self.modality, self._units, str(file))
+            yield Chunk(np.array([time]), frame[None], str(file))
 
 
 def pictures_in(folder: Path) -> list[Path]:

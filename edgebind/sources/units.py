@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from edgebind.errors import OptionError
+from edgebind.preprocess.thermal import KELVIN_AT_ZERO_CELSIUS
 
 STANDARD_GRAVITY = 9.80665
 """m/s², by definition (CGPM 1901)."""
@@ -27,6 +28,23 @@ TIME = {"s": 1e9, "ms": 1e6, "us": 1e3, "ns": 1.0}
 """Unit -> nanoseconds."""
 
 QUANTITIES: Mapping[str, Mapping[str, float]] = {"acc": ACCELERATION, "gyro": ROTATION, "time": TIME}
+"""Of tables."""
+
+DISTANCE = {"m": (1.0, 0.0), "cm": (1e-2, 0.0), "mm": (1e-3, 0.0)}
+"""Unit -> factor to metres, and what is added then."""
+TEMPERATURE = {
+    "°C": (1.0, 0.0),
+    "K": (1.0, -KELVIN_AT_ZERO_CELSIUS),
+    "dK": (1e-1, -KELVIN_AT_ZERO_CELSIUS),
+    "cK": (1e-2, -KELVIN_AT_ZERO_CELSIUS),
+}
+"""Unit -> factor and what is added then, to °C. FLIR's Lepton writes cK (TLinear at 0.01 K), in low gain dK."""
+FRAMES: Mapping[str, Mapping[str, tuple[float, float]]] = {"depth": DISTANCE, "thermal": TEMPERATURE}
+"""Of the frames of a camera."""
+
+KNOWN: Mapping[str, Mapping[str, object]] = {**QUANTITIES, **FRAMES}
+OF_SENSOR = {"imu": ("acc", "gyro", "time"), "depth": ("depth",), "thermal": ("thermal",)}
+"""Modality -> its quantities; others have none."""
 
 SPELLINGS = {
     "m/s2": "m/s²",
@@ -64,20 +82,41 @@ SPELLINGS = {
     "nsec": "ns",
     "nanos": "ns",
     "nanoseconds": "ns",
+    "metre": "m",
+    "metres": "m",
+    "meter": "m",
+    "meters": "m",
+    "millimetres": "mm",
+    "millimeters": "mm",
+    "c": "°C",
+    "°c": "°C",
+    "degc": "°C",
+    "celsius": "°C",
+    "k": "K",
+    "kelvin": "K",
+    "dk": "dK",
+    "decikelvin": "dK",
+    "ck": "cK",
+    "centikelvin": "cK",
 }
 """How people spell a unit -> how we do; only spellings that mean one thing."""
 
 
 @dataclass(frozen=True)
 class Units:
-    """What the user says the units are; quantities left out are found from the columns' names."""
+    """What the user says the units are; quantities left out are found from the columns' names, or are in SI units."""
 
     given: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
-    """`acc`, `gyro` or `time` -> unit."""
+    """`acc`, `gyro`, `time`, `depth` or `thermal` -> unit."""
+
+    def of(self, modality: str) -> Units:
+        """Those of one sensor."""
+        own = OF_SENSOR.get(modality, ())
+        return Units({quantity: unit for quantity, unit in self.given.items() if quantity in own})
 
 
 def parse(text: str) -> Units:
-    """`acc=g,gyro=deg/s,time=ms` -> units.
+    """`acc=g,gyro=deg/s,time=ms`, `depth=mm` or `thermal=cK` -> units.
 
     Raises
     ------
@@ -86,16 +125,18 @@ def parse(text: str) -> Units:
     given: dict[str, str] = {}
     for part in filter(None, (part.strip() for part in text.split(","))):
         quantity, _, unit = (piece.strip() for piece in part.partition("="))
-        if quantity not in QUANTITIES or quantity in given:
-            raise OptionError("units not understood", wanted="acc=UNIT, gyro=UNIT, time=UNIT", got=repr(part))
-        found = normal(unit, QUANTITIES[quantity])
+        if quantity not in KNOWN or quantity in given:
+            raise OptionError(
+                "units not understood", wanted=", ".join(f"{name}=UNIT" for name in KNOWN), got=repr(part)
+            )
+        found = normal(unit, KNOWN[quantity])
         if found is None:
-            raise OptionError(f"unknown unit of {quantity}", wanted=" or ".join(QUANTITIES[quantity]), got=repr(unit))
+            raise OptionError(f"unknown unit of {quantity}", wanted=" or ".join(KNOWN[quantity]), got=repr(unit))
         given[quantity] = found
     return Units(given)
 
 
-def normal(unit: str, known: Mapping[str, float]) -> str | None:
+def normal(unit: str, known: Mapping[str, object]) -> str | None:
     """Our spelling of `unit`, if it is one of `known`."""
     spelled = SPELLINGS.get(unit.lower(), unit.lower())
     return spelled if spelled in known else None

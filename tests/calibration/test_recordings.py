@@ -11,6 +11,7 @@ from edgebind.calibration import recordings
 from edgebind.calibration.recordings import Recording
 from edgebind.errors import CalibrationError, OptionError
 from edgebind.manifest import Manifest, WindowSpec
+from edgebind.sources import units
 
 
 def description(modality: str, spec: WindowSpec) -> Manifest:
@@ -18,6 +19,7 @@ def description(modality: str, spec: WindowSpec) -> Manifest:
 
 
 IMU = description("imu", WindowSpec(50, 2, 1, ("ax", "ay", "az", "gx", "gy", "gz"), ("m/s²",) * 3 + ("rad/s",) * 3))
+DEPTH = description("depth", WindowSpec(30, 1 / 30, 1 / 30, ("distance",), ("m",)))
 THERMAL = description("thermal", WindowSpec(8, 0.125, 0.125, ("intensity",), ("grey level",)))
 
 
@@ -187,3 +189,13 @@ def test_a_recording_that_is_named_twice_is_one_recording(tmp_path: Path) -> Non
     (tmp_path / "walk.csv").write_text("x")
     (tmp_path / "link.csv").symlink_to(tmp_path / "walk.csv")
     assert len(recordings.find([tmp_path, tmp_path / "walk.csv", tmp_path / "link.csv"], "imu")) == 1
+
+
+def test_depth_in_millimetres(tmp_path: Path) -> None:
+    counts = np.random.default_rng(0).integers(500, 4000, (240, 320)).astype(np.uint16)
+    Image.fromarray(counts).save(tmp_path / "x.png")
+    (found,) = recordings.read([tmp_path], DEPTH, units.parse("depth=mm"))
+    expected = preprocess.build(DEPTH.preprocess)((counts / 1000).astype(np.float32))
+    np.testing.assert_allclose(found.inputs[0], expected, rtol=1e-6)
+    with pytest.raises(CalibrationError, match=r"x\.png: depth frame has another dtype.*say --units depth=mm"):
+        recordings.read([tmp_path], DEPTH)

@@ -82,6 +82,19 @@ def test_pictures(camera: Path, tmp_path: Path) -> None:
         np.testing.assert_array_equal(found["embeddings"][0], found["embeddings"][2])
 
 
+def test_depth_in_millimetres(shared: Path, tmp_path: Path) -> None:
+    window = WindowSpec(30.0, 1 / 30, 1 / 30, ("distance",), ("m",))
+    manifest = replace(tiny.IMU, modality="depth", window=window, preprocess={"kind": "depth", "size": 8})
+    bundles.write(tmp_path / "depth", manifest, {bundles.ENCODER: tiny.encoder((1, 8, 8))})
+    path, out = shared / "data" / "depth_rgbd" / "redwood_depth.png", tmp_path / "out.npz"
+    embed("--bundle", tmp_path / "depth", path, "--units", "depth=mm", "--out", out)
+    with Image.open(path) as picture, np.load(out) as found, bundles.load(tmp_path / "depth") as bundle:
+        metres = (np.asarray(picture) / 1000).astype(np.float32)
+        np.testing.assert_allclose(found["embeddings"], bundle.embed([metres]), atol=1e-5)
+    with pytest.raises(RecordingError, match=r"redwood_depth\.png: depth frame has another dtype.*--units depth=mm"):
+        embed("--bundle", tmp_path / "depth", path, "--out", out)
+
+
 @pytest.fixture
 def listener(tmp_path: Path) -> Path:
     return tiny.write_listener(tmp_path / "audio")

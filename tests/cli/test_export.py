@@ -17,6 +17,9 @@ from edgebind.cli import main
         (["--checkpoint", "absent.pth", "--precision", "fp32"], "absent.pth: no such checkpoint"),
         (["--checkpoint", "absent.pth", "--precision", "int8"], "noise is never calibration"),
         (["--precision", "fp32", "--min-cosine", "0.9"], "FP32 is compared with nothing"),
+        (["--units", "depth=mm"], "--units says nothing about these recordings (wanted --calibration PATH with it"),
+        (["--units", "depth=furlong"], "unknown unit of depth"),
+        (["--calibration", ".", "--modality", "imu", "--units", "depth=mm"], "(wanted units of imu, got depth=mm)"),
         (["--min-cosine", "1.5"], "bar cosine_mean out of range"),
     ],
 )

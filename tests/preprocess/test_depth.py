@@ -84,7 +84,7 @@ def test_millimetres_by_hand() -> None:
     ("frame", "says"),
     [
         (np.full((9, 9), 1500, np.uint16), "metres_from_millimetres"),
-        (np.full((9, 9), 1500.0), "divide millimetres by 1000"),
+        (np.full((9, 9), 1500.0), "say --units depth=mm; in Python, divide by 1000"),
         (np.full((9, 9), -1.0), "negative distance"),
         (np.zeros((9, 9)), "nothing but holes"),
         (np.full((9, 9), np.nan), "nothing but holes"),

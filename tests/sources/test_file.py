@@ -151,7 +151,7 @@ def test_paths_that_are_no_recording(tmp_path: Path, name: str, modality: str, e
 
 def test_units_are_for_tables(tmp_path: Path) -> None:
     path = npz(tmp_path, times=stamps(400), samples=still(400))
-    with pytest.raises(OptionError, match="--units is for tables"):
+    with pytest.raises(OptionError, match="--units of an IMU is for tables"):
         open_recording(path, "imu", spec(), units=units.parse("acc=g"))
 
 
