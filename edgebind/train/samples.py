@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from edgebind import modality as modalities
-from edgebind.errors import MissingDependencyError, RecordingError
+from edgebind.errors import RecordingError
 
 KEPT_BYTES = 1 << 30
 """Decoded samples that stay in memory; what does not fit is read again each time."""
@@ -57,7 +57,9 @@ def load(path: Path, modality: str) -> Any:
     if modality == "text":
         return path.read_text(encoding="utf-8")
     if modality == "vision" and path.suffix.lower() in VIDEOS:
-        return middle_frame(path)
+        from edgebind.preprocess.videos import read_frame
+
+        return read_frame(path)
     if modalities.get(modality).is_camera:
         from edgebind.preprocess.images import read_image
 
@@ -83,36 +85,3 @@ def read_array(source: Path | io.BytesIO, where: str) -> Any:
         return np.load(source, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
         raise RecordingError("is no array of numbers", where=where, wanted="a .npy without objects") from error
-
-
-def middle_frame(path: Path) -> Any:
-    """uint8 (height, width, 3): the frame in the middle of a video.
-
-    Raises
-    ------
-    RecordingError: no such file, or no video in it.
-    MissingDependencyError: PyAV is not installed.
-    """
-    try:
-        import av
-    except ImportError as error:
-        raise MissingDependencyError("PyAV is not installed", remedy='pip install "edgebind[audio]"') from error
-    try:
-        with av.open(str(path)) as container:
-            video = container.streams.video[0]
-            middle = (video.duration or 0) // 2
-            container.seek(middle, stream=video)
-            frames = list(_until(container.decode(video), middle))
-    except (av.FFmpegError, IndexError, OSError) as error:
-        raise RecordingError("no video can be read from it", where=path, got=error) from error
-    if not frames:
-        raise RecordingError("a video without frames", where=path)
-    return frames[-1].to_ndarray(format="rgb24")
-
-
-def _until(frames: Any, moment: int) -> Any:
-    """Frames from a key frame on to the first one at `moment` or later."""
-    for frame in frames:
-        yield frame
-        if frame.pts is None or frame.pts >= moment:
-            return

@@ -15,7 +15,21 @@ from typing import Protocol
 
 from edgebind.errors import OptionError
 from edgebind.evaluate.dataset import Dataset
-from edgebind.evaluate.datasets import esc50
+from edgebind.evaluate.datasets import (
+    audiocaps,
+    audioset,
+    clotho,
+    ego4d,
+    esc50,
+    imagenet1k,
+    kinetics400,
+    llvip,
+    msrvtt,
+    nyuv2,
+    places365,
+    sunrgbd,
+    vggsound,
+)
 
 __all__ = ["ADAPTERS", "Adapter", "open_dataset"]
 
@@ -44,7 +58,19 @@ class Adapter:
 
 
 ADAPTERS: dict[str, Adapter] = {
+    "audiocaps": Adapter("AudioCaps", audiocaps.open, audiocaps.SPLITS),
+    "audioset": Adapter("AudioSet", audioset.open, audioset.SPLITS),
+    "clotho": Adapter("Clotho", clotho.open, clotho.SPLITS),
+    "ego4d": Adapter("Ego4D", ego4d.open, ego4d.SPLITS),
     "esc50": Adapter("ESC-50", esc50.open, esc50.SPLITS),
+    "imagenet1k": Adapter("ImageNet-1K", imagenet1k.open, imagenet1k.SPLITS),
+    "kinetics400": Adapter("Kinetics-400", kinetics400.open, kinetics400.SPLITS),
+    "llvip": Adapter("LLVIP", llvip.open, llvip.SPLITS),
+    "msrvtt": Adapter("MSR-VTT", msrvtt.open, msrvtt.SPLITS),
+    "nyuv2": Adapter("NYU-v2", nyuv2.open, nyuv2.SPLITS),
+    "places365": Adapter("Places365", places365.open, places365.SPLITS),
+    "sunrgbd": Adapter("SUN RGB-D", sunrgbd.open, sunrgbd.SPLITS),
+    "vggsound": Adapter("VGGSound", vggsound.open, vggsound.SPLITS),
 }
 
 

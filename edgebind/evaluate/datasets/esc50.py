@@ -12,11 +12,11 @@ from pathlib import Path
 
 from edgebind.errors import RecordingError
 from edgebind.evaluate.dataset import Classification, Clip, Dataset, Published
-from edgebind.evaluate.datasets import layout, media, templates
+from edgebind.evaluate.datasets import layout, templates
+from edgebind.train.samples import load
 
 FOLDS = ("1", "2", "3", "4", "5")
 SPLITS = ("all", *(f"fold{fold}" for fold in FOLDS))
-
 PUBLISHED = Published("top1", random=2.75, text_paired=68.6, imagebind=66.9, supervised=97.0)
 
 
@@ -52,7 +52,7 @@ def open(root: Path, split: str = "all") -> Dataset:
 
 
 def _clip(root: Path, filename: str) -> Clip:
-    return Clip(f"audio/{filename}", partial(media.sound, root / "audio" / filename))
+    return Clip(f"audio/{filename}", partial(load, root / "audio" / filename, "audio"))
 
 
 def _classes(listed: list[layout.Row], table: Path) -> tuple[str, ...]:

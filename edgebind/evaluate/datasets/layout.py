@@ -5,11 +5,14 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from edgebind.errors import RecordingError
+from edgebind import extras
+from edgebind.errors import MissingDependencyError, RecordingError
 
 Item = TypeVar("Item")
 Row = dict[str, str]
@@ -40,7 +43,7 @@ def rows(path: Path, columns: Sequence[str], *, delimiter: str = ",") -> Iterato
     """
     reader = csv.DictReader(io.StringIO(text(path), newline=""), delimiter=delimiter, skipinitialspace=True)
     titles = [title.strip() for title in reader.fieldnames or ()]
-    _require(columns, titles, path)
+    require(columns, titles, path)
     reader.fieldnames = titles
     for row in _whole(reader, path):
         if any(row[column] is None for column in columns):
@@ -75,7 +78,13 @@ def _whole(reader: Iterable[Item], path: Path) -> Iterator[Item]:
         raise RecordingError(f"is no CSV: {error}", where=path) from error
 
 
-def _require(columns: Sequence[str], titles: Sequence[str], path: Path) -> None:
+def require(columns: Sequence[str], titles: Sequence[str], path: Path) -> None:
+    """Refuse a table that lacks one of `columns`.
+
+    Raises
+    ------
+    RecordingError: names the first that is missing.
+    """
     missing = [column for column in columns if column not in titles]
     if missing:
         raise RecordingError(
@@ -100,6 +109,30 @@ def tree(path: Path) -> Any:
         raise RecordingError(f"is no JSON: {error}", where=path) from error
 
 
+def matlab(path: Path, names: Sequence[str]) -> dict[str, Any]:
+    """Variables of a MATLAB file up to version 7; cells and structures become arrays, lists and dictionaries.
+
+    Raises
+    ------
+    RecordingError: it is missing, damaged, of version 7.3, or lacks one of `names`.
+    MissingDependencyError: SciPy is not installed.
+    """
+    try:
+        from scipy.io import loadmat
+    except ImportError as error:
+        raise MissingDependencyError("SciPy is not installed", remedy=extras.remedy("evaluate")) from error
+    try:
+        found = loadmat(path, simplify_cells=True, variable_names=list(names))
+    except OSError as error:
+        raise RecordingError(f"cannot be read: {error.strerror or error}", where=path) from error
+    except (ValueError, TypeError, NotImplementedError, zlib.error) as error:
+        raise RecordingError(f"is no MATLAB file, or damaged: {error}", where=path) from error
+    for name in names:
+        if name not in found:
+            raise RecordingError(f"variable {name} is missing", where=path, wanted=", ".join(names))
+    return {name: found[name] for name in names}
+
+
 def whole_number(cell: str, what: str, path: Path) -> int:
     """A cell of a table as an int.
 
@@ -111,6 +144,22 @@ def whole_number(cell: str, what: str, path: Path) -> int:
         return int(cell)
     except ValueError as error:
         raise RecordingError(f"{what} is no whole number", where=path, got=repr(cell[:40])) from error
+
+
+def number(cell: str, what: str, path: Path) -> float:
+    """A cell of a table as a finite float.
+
+    Raises
+    ------
+    RecordingError: it is none.
+    """
+    try:
+        value = float(cell)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise RecordingError(f"{what} is no number", where=path, got=repr(cell[:40]))
+    return value
 
 
 def first_that_exists(root: Path, *names: str) -> Path:
@@ -140,25 +189,44 @@ def is_there(path: Path) -> bool:
 
 
 def present(
-    items: Sequence[Item], path_of: Callable[[Item], Path], root: Path, is_usable: Callable[[Path], bool] = is_there
+    items: Sequence[Item],
+    path_of: Callable[[Item], Path],
+    root: Path,
+    check: Callable[[list[Path]], list[bool]] | None = None,
 ) -> tuple[list[Item], dict[str, str]]:
     """The items whose file is usable, and the note that says how many are not.
 
     Public data sets lose clips every year; what is left is judged, and the report says so.
 
+    Parameters
+    ----------
+    items: what the protocol lists.
+    path_of: the file of an item.
+    check: for each file whether it is usable; without it, whether it is there and not empty.
+
     Raises
     ------
     RecordingError: none of them is.
     """
-    usable = [is_usable(path_of(item)) for item in items]
+    paths = [path_of(item) for item in items]
+    usable = check(paths) if check else [is_there(path) for path in paths]
     found = [item for item, good in zip(items, usable, strict=True) if good]
     if not found:
-        wanted = f"files like {path_of(items[0])}" if items else "a list with at least one clip"
+        wanted = f"files like {below(root, paths[0])}" if paths else "a list with at least one clip"
         raise RecordingError("holds none of the data set's clips", where=root, wanted=wanted)
-    if len(found) == len(items):
-        return found, {"clips": f"all {len(items)} of the protocol"}
-    lost = path_of(items[usable.index(False)])
-    return found, {
-        "clips": f"{len(found)} of the protocol's {len(items)}; {len(items) - len(found)} are absent or cannot be "
-        f"read, for example {lost.relative_to(root) if lost.is_relative_to(root) else lost}"
-    }
+    return found, {"clips": _counted(usable, paths, root)}
+
+
+def _counted(usable: Sequence[bool], paths: Sequence[Path], root: Path) -> str:
+    lost = [path for path, good in zip(paths, usable, strict=True) if not good]
+    if not lost:
+        return f"all {len(paths)} of the protocol"
+    return (
+        f"{len(paths) - len(lost)} of the protocol's {len(paths)}; {len(lost)} are absent or cannot be read, "
+        f"for example {below(root, lost[0])}"
+    )
+
+
+def below(root: Path, path: Path) -> str:
+    """A clip's name: its path below the data set's root."""
+    return path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)

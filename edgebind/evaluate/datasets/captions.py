@@ -1,0 +1,34 @@
+"""Retrieval by words: captions on the left, what they describe on the right."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from edgebind.evaluate.dataset import Clip, Pairing, Published
+from edgebind.evaluate.datasets import layout
+from edgebind.train.samples import load
+
+
+@dataclass(frozen=True, slots=True)
+class Described:
+    """A file and the sentences about it."""
+
+    path: Path
+    captions: tuple[str, ...]
+
+
+def pairing(
+    name: str, modality: str, root: Path, items: Sequence[Described], published: tuple[Published, ...]
+) -> Pairing:
+    """Every caption is a query of its own; the file it describes is the one right answer."""
+    right = [Clip(layout.below(root, item.path), partial(load, item.path, modality)) for item in items]
+    left: list[Clip] = []
+    pairs: list[tuple[int, int]] = []
+    for at, item in enumerate(items):
+        for number, caption in enumerate(item.captions, start=1):
+            pairs.append((len(left), at))
+            left.append(Clip(f"{right[at].name}#caption{number}", partial(str, caption)))
+    return Pairing(name, "text", left, modality, right, tuple(pairs), published)
