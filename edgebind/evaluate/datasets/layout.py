@@ -119,14 +119,16 @@ def matlab(path: Path, names: Sequence[str]) -> dict[str, Any]:
     """
     try:
         from scipy.io import loadmat
+        from scipy.io.matlab import MatReadError
     except ImportError as error:
         raise MissingDependencyError("SciPy is not installed", remedy=extras.remedy("evaluate")) from error
     try:
         found = loadmat(path, simplify_cells=True, variable_names=list(names))
     except OSError as error:
         raise RecordingError(f"cannot be read: {error.strerror or error}", where=path) from error
-    except (ValueError, TypeError, NotImplementedError, zlib.error) as error:
-        raise RecordingError(f"is no MATLAB file, or damaged: {error}", where=path) from error
+    except (MatReadError, ValueError, TypeError, LookupError, NotImplementedError, zlib.error) as error:
+        wanted = "a MATLAB file up to version 7"
+        raise RecordingError(f"is no MATLAB file, or damaged: {error}", where=path, wanted=wanted) from error
     for name in names:
         if name not in found:
             raise RecordingError(f"variable {name} is missing", where=path, wanted=", ".join(names))

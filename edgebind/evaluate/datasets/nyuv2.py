@@ -132,7 +132,9 @@ def _scenes(path: Path) -> list[str]:
         scenes = ["".join(map(chr, np.ravel(file[cell][()]))) for cell in np.ravel(file["sceneTypes"][()])]
         shape = file["depths"].shape
         if len(shape) != 3 or shape[0] != len(scenes):
-            raise RecordingError("depths have another shape", where=path, wanted=f"({len(scenes)}, 640, 480)", got=shape)
+            raise RecordingError(
+                "depths have another shape", where=path, wanted=f"({len(scenes)}, 640, 480)", got=shape
+            )
         return scenes
 
 

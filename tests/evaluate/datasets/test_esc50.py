@@ -11,29 +11,20 @@ import pytest
 from edgebind.errors import RecordingError
 from edgebind.evaluate.datasets import open_dataset
 from edgebind.preprocess.waves import read_wave
-from tests.evaluate.datasets import made
+from tests.evaluate.datasets import made, trees
 
 TITLES = ("filename", "fold", "target", "category", "esc10", "src_file", "take")
-ROWS = (
-    ("1-100032-A-0.wav", 1, 0, "dog", "True", 100032, "A"),
-    ("2-117615-A-1.wav", 2, 1, "rooster", "True", 117615, "A"),
-    ("3-151081-A-2.wav", 3, 2, "chirping_birds", "False", 151081, "A"),
-    ("5-9032-A-0.wav", 5, 0, "dog", "True", 9032, "A"),
-)
 
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    made.table(tmp_path / "meta" / "esc50.csv", TITLES, ROWS)
-    for row in ROWS:
-        made.sound(tmp_path / "audio" / row[0], seconds=5.0)
+    trees.esc50(tmp_path)
     return tmp_path
 
 
 def test_clips_classes_and_folds_are_those_of_the_table(root: Path) -> None:
     dataset = open_dataset(f"esc50:{root}")
     (task,) = dataset.classifications
-    made.holds_together(task)
     assert task.modality == "audio"
     assert task.classes == ("dog", "rooster", "chirping_birds")
     assert task.targets == ((0,), (1,), (2,), (0,))
@@ -42,24 +33,15 @@ def test_clips_classes_and_folds_are_those_of_the_table(root: Path) -> None:
     assert task.clips[1].name == "audio/2-117615-A-1.wav"
     assert "a sound of chirping birds." in task.prompts[2]
     assert dataset.notes["clips"] == "all 4 of the protocol"
-    (published,) = task.published
-    assert (published.random, published.text_paired, published.imagebind, published.supervised) == (
-        2.75,
-        68.6,
-        66.9,
-        97.0,
-    )
 
 
 def test_a_clip_is_its_sound_at_16_kilohertz(root: Path) -> None:
     (task,) = open_dataset(f"esc50:{root}").classifications
-    wave = task.clips[0].load()
-    assert isinstance(wave, np.ndarray)
+    wave = made.array(task.clips[0])
     assert wave.shape == (1, 5 * 16000)
     assert wave.dtype == np.float32
     assert made.loudest_hertz(wave, 16000) == 440.0
     assert np.abs(wave).max() == pytest.approx(0.5, abs=0.02)
-    made.goes_through(task.clips[0], "audio")
 
 
 def test_a_fold_is_judged_after_learning_from_the_others(root: Path) -> None:
@@ -75,18 +57,6 @@ def test_a_clip_that_is_not_there_is_counted_and_the_others_are_used(root: Path)
     assert dataset.classifications[0].targets == ((0,), (2,))
     assert dataset.notes["clips"].startswith("2 of the protocol's 4; 2 are absent")
     assert "2-117615-A-1.wav" in dataset.notes["clips"]
-
-
-def test_no_clip_at_all_is_refused(root: Path) -> None:
-    shutil.rmtree(root / "audio")
-    with pytest.raises(RecordingError, match="none of the data set's clips"):
-        open_dataset(f"esc50:{root}")
-
-
-def test_a_changed_header_is_refused(root: Path) -> None:
-    made.table(root / "meta" / "esc50.csv", ("file", *TITLES[1:]), ROWS)
-    with pytest.raises(RecordingError, match=r"esc50\.csv: column filename is missing \(wanted filename, fold"):
-        open_dataset(f"esc50:{root}")
 
 
 def test_a_target_that_is_no_number_is_refused(root: Path) -> None:
@@ -110,7 +80,5 @@ def test_real_recordings_of_the_set_load(shared: Path, tmp_path: Path) -> None:
     assert len(task.classes) == len(folders) == 10
     for clip, row in zip(task.clips[:3], rows, strict=False):
         original, rate = read_wave(tmp_path / "audio" / row[0])
-        wave = clip.load()
-        assert isinstance(wave, np.ndarray)
-        assert wave.shape[1] == -(-original.shape[1] * 16000 // rate)
+        assert made.array(clip).shape[1] == -(-original.shape[1] * 16000 // rate)
         made.goes_through(clip, "audio")
