@@ -22,7 +22,9 @@ class Clip:
     name: str
     """Path below the data set's root, for reports and for the cache of embeddings."""
     load: Callable[[], NDArray[Any] | str]
-    """Physical units, as the modality's preprocessor takes them: see `edgebind.preprocess`. Text is a string."""
+    """Physical units, as the modality's preprocessor takes them: see `edgebind.preprocess`. Text is a string.
+
+    Raises RecordingError when the file is damaged: an evaluation leaves the clip out and says so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +32,8 @@ class Published:
     """Numbers of the literature, in percent."""
 
     metric: str
-    """`top1`, `map`, `recall@1`, ..."""
+    """`top1`, `map`, `recall@1`, ...; `recall@1 audio+vision` is of the sum of two modalities' vectors. Recall is from left to
+    right: captions are on the left."""
     random: float | None = None
     text_paired: float | None = None
     """The best model that was trained on pairs of this modality with text."""

@@ -42,7 +42,8 @@ def read_frame(path: Path, second: float | None = None) -> NDArray[np.uint8]:
             pixels: NDArray[np.uint8] = frame.to_ndarray(format="rgb24")
             return pixels
     except (av.FFmpegError, ValueError) as error:
-        raise RecordingError(f"is no video, or damaged: {error}", where=path) from error
+        reason = getattr(error, "strerror", None) or error
+        raise RecordingError(f"is no video, or damaged: {reason}", where=path, wanted="MP4, Matroska, ...") from error
     except OSError as error:
         raise RecordingError(f"cannot be read: {error.strerror or error}", where=path) from error
 

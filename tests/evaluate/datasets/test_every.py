@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from edgebind.evaluate.dataset import Dataset, Published
 from edgebind.evaluate.datasets import ADAPTERS, open_dataset
 from tests.evaluate.datasets import made
 from tests.evaluate.datasets.trees import TREES
+
+GUIDE = Path(__file__).resolve().parents[3] / "how-to" / "datasets.md"
 
 # Random, best with paired text, ImageBind, best supervised: table 1 to 4 of Girdhar et al. 2023, percent.
 ZERO_SHOT = {
@@ -113,6 +116,17 @@ def test_published_numbers_of_retrieval(name: str, modality: str, tmp_path: Path
 def test_msrvtt_has_a_number_of_the_supervised_too(tmp_path: Path) -> None:
     (vision, _) = opened("msrvtt", tmp_path).pairings
     assert vision.published[0] == Published("recall@1", random=0.1, imagebind=36.1, supervised=57.7)
+
+
+@pytest.mark.parametrize("name", TREES)
+def test_the_guide_tells_where_files_go_and_what_is_published(name: str) -> None:
+    rows = [line for line in GUIDE.read_text(encoding="utf-8").splitlines() if line.startswith(f"| `{name}` |")]
+    assert Path(TABLES[name][0]).name in rows[0] or TABLES[name][0] in rows[0]
+    assert all(f"@{split}" in rows[0] for split in ADAPTERS[name].splits[1:] if not split.startswith("fold"))
+    numbers = {number for row in rows[1:] for number in re.findall(r"[0-9]+\.[0-9]+", row)}
+    expected = [number for number in ZERO_SHOT.get(name, ()) if number is not None]
+    expected += [number for key, each in RETRIEVAL.items() if key[0] == name for number in each.values()]
+    assert {str(number) for number in expected} <= numbers
 
 
 @pytest.mark.parametrize("name", TREES)
