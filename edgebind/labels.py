@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import zlib
 from dataclasses import dataclass, replace
 from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 
-from edgebind import atomic
-from edgebind.errors import BundleError, OptionError
+from edgebind import archive, atomic
+from edgebind.errors import BundleError, OptionError, RecordingError
 from edgebind.signals import Floats
 
 REMEDY = "make it with: edgebind labels PROMPT... --out FILE.npz"
@@ -104,29 +102,18 @@ def read(path: Path, dim: int | None = None, space: str | None = None) -> LabelB
 
 
 def _read(path: Path) -> LabelBank:
+    if not path.exists():
+        raise BundleError("no such label bank", where=path, remedy=REMEDY)
     try:
-        # Opened here, because np.load leaves the file open when the archive is damaged.
-        with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as archive:
-            return LabelBank(
-                tuple(str(prompt) for prompt in archive["prompts"]),
-                archive["embeddings"].astype(np.float32),
-                str(archive["space"]) if "space" in archive else "",
-                float(archive["logit_scale"]) if "logit_scale" in archive else 1.0,
-            )
-    except FileNotFoundError:
-        raise BundleError("no such label bank", where=path, remedy=REMEDY) from None
-    # A damaged archive fails in as many ways as there are layers in it: zip, deflate, header, values.
-    except (
-        OSError,
-        ValueError,
-        KeyError,
-        TypeError,
-        EOFError,
-        BadZipFile,
-        zlib.error,
-        MemoryError,
-        OptionError,
-    ) as error:
+        arrays = archive.read(path, ("prompts", "embeddings", "space", "logit_scale"))
+        return LabelBank(
+            tuple(str(prompt) for prompt in arrays["prompts"]),
+            arrays["embeddings"].astype(np.float32),
+            str(arrays["space"]) if "space" in arrays else "",
+            float(arrays["logit_scale"]) if "logit_scale" in arrays else 1.0,
+        )
+    # Not only a damaged archive: arrays that are not there, or of another shape or type.
+    except (RecordingError, OptionError, KeyError, TypeError, ValueError) as error:
         raise BundleError(
             "not a label bank", where=path, wanted="arrays prompts and embeddings", remedy=REMEDY
         ) from error

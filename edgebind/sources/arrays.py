@@ -5,8 +5,6 @@ Arrays of Python objects are refused: reading them would run a pickle.
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgebind import archive
 from edgebind import modality as modalities
 from edgebind.closing import Closing
 from edgebind.errors import RecordingError
@@ -76,7 +75,7 @@ class ArraySource(Closing):
 
     def _read(self) -> tuple[Times, Array]:
         key = "frames" if self._is_camera else "samples"
-        arrays = _arrays(self.path, (key, "times"))
+        arrays = archive.read(self.path, (key, "times"))
         if key not in arrays:
             raise RecordingError(f"no array {key!r}", where=self.path, wanted=f"{key} and times")
         values = arrays[key]
@@ -117,18 +116,3 @@ class ArraySource(Closing):
         if frames.dtype.kind == "f" and not np.isfinite(frames).all():
             index = int(np.argwhere(~np.isfinite(frames))[0][0])
             raise RecordingError("not a number", where=self._row(index), wanted="finite values", got="NaN or infinity")
-
-
-def _arrays(path: Path, names: tuple[str, ...]) -> dict[str, Array]:
-    try:
-        # Opened here: NumPy leaves a file open that turns out to be no archive.
-        with open(path, "rb") as stream:
-            archive = np.load(stream, allow_pickle=False)
-            if isinstance(archive, np.ndarray):
-                raise RecordingError("is one array", where=path, wanted="an NPZ file with named arrays")
-            with archive:
-                return {name: archive[name] for name in names if name in archive}
-    except (ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error, MemoryError) as error:
-        raise RecordingError("is no NPZ file of plain arrays", where=path, wanted="arrays without objects") from error
-    except OSError as error:
-        raise RecordingError(f"cannot be read: {error.strerror or error}", where=path) from error

@@ -21,8 +21,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from edgebind import preprocess
-from edgebind.errors import OptionError
+from edgebind import archive, preprocess
+from edgebind.errors import OptionError, RecordingError
 from edgebind.preprocess import Preprocessor
 from edgebind.signals import Floats
 from edgebind.train.recipe import Node, Recipe
@@ -229,9 +229,9 @@ def read_cached(path: Path) -> dict[str, Floats]:
     OptionError: missing, or not such a file.
     """
     try:
-        with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as archive:
-            rows, names = archive["embeddings"].astype(np.float32), [Path(str(s)).stem for s in archive["source"]]
-    except (OSError, ValueError, KeyError) as error:
+        arrays = archive.read(path, ("embeddings", "source"))
+        rows, names = arrays["embeddings"].astype(np.float32), [Path(str(s)).stem for s in arrays["source"]]
+    except (RecordingError, ValueError, KeyError) as error:
         raise OptionError(
             "no cached embeddings",
             where=path,
