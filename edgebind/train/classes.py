@@ -20,7 +20,7 @@ from edgebind.train import samples
 from edgebind.train.aligned import bender
 from edgebind.train.nodes import NodeTower
 from edgebind.train.recipe import Data, Edge
-from edgebind.train.task import Batch, HeldOut, class_index, require_every_class, shares
+from edgebind.train.task import Batch, HeldOut, Samples, class_index, require_every_class, shares
 
 READER = "classes"
 
@@ -52,18 +52,26 @@ class ClassesTask:
 
     def batch(self, size: int, rng: np.random.Generator) -> Batch:
         """(size, ...) inputs and (size,) class indices."""
+        drawn = self.samples(size, rng)
+        return Batch(self._tower.prepare(drawn.items), torch.from_numpy(drawn.kinds), drawn.name)
+
+    def samples(self, size: int, rng: np.random.Generator) -> Samples:
+        """(size,) files as another sensor would have seen them."""
         labels = rng.choice(len(self._shares), size, p=self._shares)
         items = [self._learned[label][int(rng.integers(len(self._learned[label])))] for label in labels]
         bent = [self._bend(self._load(item), rng, None) for item in items]
-        return Batch(self._tower.prepare(bent), torch.from_numpy(labels), lambda row: str(items[row].path))
+        return Samples(bent, labels, lambda row: str(items[row].path))
 
     def held_out(self) -> list[HeldOut]:
         """Every item of the part that is held out, as it is."""
+        return [HeldOut(self._tower.prepare(held.items).numpy(), held.kinds) for held in self.held_out_samples()]
+
+    def held_out_samples(self) -> list[Samples]:
         if not self._held_out:
             return []
-        inputs = self._tower.prepare([self._load(item) for item in self._held_out])
         labels = np.array([self.classes[item.label] for item in self._held_out])
-        return [HeldOut(inputs.numpy(), labels)]
+        names = [str(item.path) for item in self._held_out]
+        return [Samples([self._load(item) for item in self._held_out], labels, names.__getitem__)]
 
     def _load(self, item: Item) -> object:
         return self._kept.load(item.path, lambda: samples.load(item.path, self._tower.node.modality))

@@ -17,7 +17,7 @@ from edgebind.errors import RecordingError
 from edgebind.manifest import WindowSpec
 from edgebind.signals import NANOSECONDS, Chunk, Floats, Window
 from edgebind.train.recipe import Data, Edge, Node, from_table
-from edgebind.train.task import Batch, HeldOut, class_index, read_folder, require_every_class, shares
+from edgebind.train.task import Batch, HeldOut, Samples, class_index, read_folder, require_every_class, shares
 from edgebind.window import Windower
 
 CARRIERS = ("phone", "watch", "robot")
@@ -90,12 +90,16 @@ class ImuTask:
 
     def batch(self, size: int, rng: np.random.Generator) -> Batch:
         """(size, 6, length) encoder inputs and (size,) class indices."""
+        drawn = self.samples(size, rng)
+        inputs = np.stack([self._preprocess(window) for window in drawn.items])
+        return Batch(torch.from_numpy(inputs), torch.from_numpy(drawn.kinds), drawn.name)
+
+    def samples(self, size: int, rng: np.random.Generator) -> Samples:
+        """(size, 6, length) windows in m/s² and rad/s."""
         labels = rng.choice(len(self._shares), size, p=self._shares)
         rows = np.array([self._pool.draw(label, rng) for label in labels])
-        windows = self.bend(rows, rng)
-        inputs = np.stack([self._preprocess(window) for window in windows])
-        inputs = silence(inputs, self.augment.lost, rng)
-        return Batch(torch.from_numpy(inputs), torch.from_numpy(labels), lambda at: self._pool.name(rows[at]))
+        windows = silence(self.bend(rows, rng), self.augment.lost, rng)
+        return Samples(list(windows), labels, lambda at: self._pool.name(rows[at]))
 
     def bend(self, rows: NDArray[np.int64], rng: np.random.Generator) -> Floats:
         """(size,) rows of the pool -> (size, 6, length) windows around them as another sensor would have seen them."""
@@ -123,14 +127,21 @@ class ImuTask:
 
     def held_out(self) -> list[HeldOut]:
         """Every whole window of the held-out groups, through the runtime's own windower, by the label at its centre."""
-        inputs, labels = [], []
+        return [
+            HeldOut(np.stack([self._preprocess(window) for window in held.items]), held.kinds)
+            for held in self.held_out_samples()
+        ]
+
+    def held_out_samples(self) -> list[Samples]:
+        windows, labels, names = [], [], []
         for item in self._held_out:
             for window in windows_of(item, self.spec):
                 name = label_at(item, (window.start_ns + window.stop_ns) // 2)
                 if name in self.classes:
-                    inputs.append(self._preprocess(window.samples))
+                    windows.append(window.samples)
                     labels.append(self.classes[name])
-        return [HeldOut(np.stack(inputs), np.array(labels))] if inputs else []
+                    names.append(item.group)
+        return [Samples(windows, np.array(labels), names.__getitem__)] if windows else []
 
 
 def mountings(carriers: NDArray[np.int64], how: Augment, rng: np.random.Generator) -> NDArray[np.float64]:
@@ -161,14 +172,14 @@ def disturb(
     return np.concatenate([acceleration, rotation], axis=1)
 
 
-def silence(inputs: Floats, lost: float, rng: np.random.Generator) -> Floats:
+def silence(windows: Floats, lost: float, rng: np.random.Generator) -> Floats:
     """Lose the gyroscope, or one channel, of a few windows; in place."""
-    chance = rng.random(len(inputs))
-    channel = rng.integers(0, 6, len(inputs))
-    inputs[chance < lost / 2, 3:] = 0
+    chance = rng.random(len(windows))
+    channel = rng.integers(0, 6, len(windows))
+    windows[chance < lost / 2, 3:] = 0
     single = (chance >= lost / 2) & (chance < lost)
-    inputs[single, channel[single]] = 0
-    return inputs
+    windows[single, channel[single]] = 0
+    return windows
 
 
 class _Pool:

@@ -1,15 +1,15 @@
 """What training needs to know of data: batches to learn from, and held-out items to be judged on.
 
-Task          labelled items of one modality        -> Batch
+Task          labelled items of one modality        -> Samples, as a sensor delivers them; Batch, as a tower reads them
 EdgeSource    both ends of an edge, whatever it has -> Drawn
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +35,20 @@ class HeldOut:
 
 
 @dataclass(frozen=True)
+class Samples:
+    """Items in physical units, which any number of towers may preprocess, each for itself."""
+
+    items: Sequence[Any]
+    """(6, length) in m/s² and rad/s; a camera's (height, width[, 3]); a sound."""
+    kinds: NDArray[np.int64]
+    """(items,) index into the edge's prompts; where there are no classes, whatever tells one item from another."""
+    name: Callable[[int], str]
+    """Row -> where it was cut from, for messages."""
+    variant: str = ""
+    """Of held-out items, see `HeldOut.variant`."""
+
+
+@dataclass(frozen=True)
 class Batch:
     """Augmented items to learn from."""
 
@@ -55,6 +69,14 @@ class Task(Protocol):
 
     def held_out(self) -> list[HeldOut]:
         """Items of the held-out groups, once for each way of cutting them out; empty when nothing is held out."""
+        ...
+
+    def samples(self, size: int, rng: np.random.Generator) -> Samples:
+        """What `batch` makes its inputs of."""
+        ...
+
+    def held_out_samples(self) -> list[Samples]:
+        """What `held_out` makes its inputs of."""
         ...
 
 

@@ -15,7 +15,7 @@ from edgebind.errors import OptionError, RecordingError
 from edgebind.preprocess.thermal import ThermalPreprocessor
 from edgebind.signals import Floats
 from edgebind.train.recipe import Edge, Node, from_table
-from edgebind.train.task import Batch, HeldOut, class_index, require_every_class, shares
+from edgebind.train.task import Batch, HeldOut, Samples, class_index, require_every_class, shares
 from edgebind.train.thermal_augment import (
     Augment,
     Camera,
@@ -93,13 +93,17 @@ class ThermalTask:
 
     def batch(self, size: int, rng: np.random.Generator) -> Batch:
         """(size, 1, side, side) encoder inputs and (size,) class indices."""
+        drawn = self.samples(size, rng)
+        inputs = np.stack([self._preprocess(patch) for patch in drawn.items])
+        return Batch(torch.from_numpy(inputs), torch.from_numpy(drawn.kinds), drawn.name)
+
+    def samples(self, size: int, rng: np.random.Generator) -> Samples:
+        """(side, side) levels of an 8-bit camera as float32, about 0 to 1."""
         names = list(self.classes)
         labels = rng.choice(len(names), size, p=self._shares)
         camera = Camera(self.augment, rng)
-        inputs = [self._preprocess(self._seen(camera, names[at])) for at in labels]
-        return Batch(
-            torch.from_numpy(np.stack(inputs)), torch.from_numpy(labels), lambda at: f"a cut of {names[labels[at]]!r}"
-        )
+        patches = [self._seen(camera, names[at]) for at in labels]
+        return Samples(patches, labels, lambda at: f"a cut of {names[labels[at]]!r}")
 
     def _seen(self, camera: Camera, label: str) -> Floats:
         patch = self._cut(*self._pool.draw(label, camera.rng))
@@ -112,11 +116,17 @@ class ThermalTask:
 
     def held_out(self) -> list[HeldOut]:
         """Every box of the held-out dates in each style, and every picture, whole and in quarters."""
+        return [
+            HeldOut(np.stack([self._preprocess(patch) for patch in held.items]), held.kinds, held.variant)
+            for held in self.held_out_samples()
+        ]
+
+    def held_out_samples(self) -> list[Samples]:
         variants = [self._crops(name, style) for name, style in STYLES.items()]
         scenes = [self._views("whole frame", 1), self._views("quarter frame", 2)]
-        return [held for held in (*variants, *scenes) if len(held.labels)]
+        return [held for held in (*variants, *scenes) if len(held.kinds)]
 
-    def _crops(self, name: str, style: Style) -> HeldOut:
+    def _crops(self, name: str, style: Style) -> Samples:
         items = [(self._crop(p, thing.rect, style), thing.label) for p in self._held_out for thing in p.things]
         return self._items(items, name)
 
@@ -124,7 +134,7 @@ class ThermalTask:
         patch = self._cut(picture.image, expanded(rect, style.margin, style.square, picture.image.size))
         return squeezed(patch, self.size, self.size) if style.resized else patch
 
-    def _views(self, name: str, parts: int) -> HeldOut:
+    def _views(self, name: str, parts: int) -> Samples:
         """Every picture cut into `parts` times `parts`."""
         names = {content: label for label, content in SCENES.items()}
         items = [
@@ -134,10 +144,10 @@ class ThermalTask:
         ]
         return self._items(items, name)
 
-    def _items(self, items: list[tuple[Floats, str]], variant: str) -> HeldOut:
+    def _items(self, items: list[tuple[Floats, str]], variant: str) -> Samples:
         known = [(patch, self.classes[label]) for patch, label in items if label in self.classes]
-        inputs = np.stack([self._preprocess(patch) for patch, _ in known]) if known else np.zeros((0,), np.float32)
-        return HeldOut(inputs, np.array([at for _, at in known], np.int64), variant)
+        labels = np.array([at for _, at in known], np.int64)
+        return Samples([patch for patch, _ in known], labels, lambda at: f"{variant}, item {at}", variant)
 
 
 class _Pool:
