@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from edgebind.errors import OptionError
+from edgebind.errors import OptionError, RecordingError
 from edgebind.evaluate.dataset import Dataset
 from edgebind.evaluate.datasets import (
     audiocaps,
@@ -94,4 +94,8 @@ def open_dataset(spec: str) -> Dataset:
     root = Path(folder).expanduser()
     if not root.is_dir():
         raise OptionError("no such folder", where=root, wanted=f"the folder of {adapter.title}")
-    return adapter.open(root, split or adapter.splits[0])
+    dataset = adapter.open(root, split or adapter.splits[0])
+    for task in dataset.classifications:
+        if len(task.training) == len(task.clips):
+            raise RecordingError("holds clips to learn from and none to judge", where=root, wanted=f"those of {spec}")
+    return dataset

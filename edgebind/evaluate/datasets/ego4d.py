@@ -180,7 +180,9 @@ def motion(path: Path, number: int) -> NDArray[np.float32]:
     imu = modalities.get("imu")
     count = round(imu.seconds * imu.rate_hz)
     grid = number * imu.seconds + np.arange(count) / imu.rate_hz
-    positions = np.interp(grid, times, np.arange(len(times)))
+    first, stop = np.searchsorted(times, [grid[0], grid[-1]]) + (-1, 1)
+    near = np.arange(max(first, 0), min(stop, len(times)))
+    positions = np.interp(grid, times[near], near)
     return np.ascontiguousarray(resample.linear(samples, positions).T)
 
 

@@ -49,6 +49,12 @@ def test_a_fold_is_judged_after_learning_from_the_others(root: Path) -> None:
     assert task.training == (0, 2, 3)
 
 
+def test_a_fold_of_which_nothing_is_there_is_refused(root: Path) -> None:
+    (root / "audio" / "2-117615-A-1.wav").unlink()
+    with pytest.raises(RecordingError, match="to learn from and none to judge"):
+        open_dataset(f"esc50@fold2:{root}")
+
+
 def test_a_clip_that_is_not_there_is_counted_and_the_others_are_used(root: Path) -> None:
     (root / "audio" / "2-117615-A-1.wav").unlink()
     (root / "audio" / "5-9032-A-0.wav").write_bytes(b"")
