@@ -1,7 +1,10 @@
 """Small towers for edge devices: a few large kernels, BatchNorm that folds into them, nothing that INT8 dislikes.
 
     name        input                       parameters   MACs of one input
-    imu-s       (batch, 6, 200)                425,376          4,498,688
+    imu-xs      (batch, 6, 200)                134,608          1,451,648
+    imu-s       (batch, 6, 200)                428,832          4,844,288
+    imu-m       (batch, 6, 200)              1,016,480         13,553,152
+    imu-l       (batch, 6, 200)                4,328,320         63,372,288   a teacher, not for a device
     thermal-xs  (batch, 1, 64, 64)             122,648          2,777,088
     thermal-s   (batch, 1, 64, 64)             390,064         10,862,592
     thermal-m   (batch, 1, 64, 64)             802,632         24,256,512
@@ -10,8 +13,9 @@
     audio-s     (batch, 1, 1, 128, 204)        380,784         54,564,864   of each clip
     vision-s    (batch, 3, 64, 64)             390,352         11,157,504
 
-Parameters and MACs are those of vectors of 384 entries. All but imu-s read pictures of any size, at a price that grows
-with the area. Each forward returns unit rows, so that what is trained is what is exported.
+Parameters and MACs are those of vectors of 384 entries. Those of motion read windows of one
+length; all others read pictures of any size, at a price that grows with the area. Each forward returns unit rows, so that
+what is trained is what is exported.
 """
 
 from __future__ import annotations
@@ -23,13 +27,17 @@ import torch
 from torch import Tensor, nn
 
 from edgebind.errors import OptionError
-from edgebind.models.students.imu import ImuStudent
+from edgebind.models.students import imu
+from edgebind.models.students.imu import ImuCommittee, ImuStudent
 from edgebind.models.students.picture import AudioStudent, PictureStudent
 
-__all__ = ["AudioStudent", "ImuStudent", "PictureStudent", "build", "count_macs"]
+__all__ = ["AudioStudent", "ImuCommittee", "ImuStudent", "PictureStudent", "build", "count_macs"]
 
 _ARCHITECTURES: dict[str, Callable[..., nn.Module]] = {
+    "imu-xs": partial(ImuStudent, channels=(24, 48, 64, 96), local=16, hidden=128),
     "imu-s": ImuStudent,
+    "imu-m": partial(ImuStudent, channels=(96, 160, 224, 320), local=48, hidden=384),
+    "imu-l": imu.make_committee,
     "thermal-xs": partial(PictureStudent, widths=(1, 8, 16, 16, 32, 32, 64, 64)),
     "thermal-s": partial(PictureStudent, widths=(1, 16, 32, 32, 64, 64, 128, 128)),
     "thermal-m": partial(PictureStudent, widths=(1, 24, 48, 48, 96, 96, 192, 192)),
