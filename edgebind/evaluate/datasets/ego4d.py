@@ -180,8 +180,8 @@ def motion(path: Path, number: int) -> NDArray[np.float32]:
     imu = modalities.get("imu")
     count = round(imu.seconds * imu.rate_hz)
     grid = number * imu.seconds + np.arange(count) / imu.rate_hz
-    first, stop = np.searchsorted(times, [grid[0], grid[-1]]) + (-1, 1)
-    near = np.arange(max(first, 0), min(stop, len(times)))
+    first, last = np.searchsorted(times, [grid[0], grid[-1]])
+    near = np.arange(max(first - 1, 0), min(last + 1, len(times)))
     positions = np.interp(grid, times[near], near)
     return np.ascontiguousarray(resample.linear(samples, positions).T)
 
