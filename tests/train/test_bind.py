@@ -107,7 +107,7 @@ def _with_data(plan: Recipe, **changes: Any) -> Recipe:
 
 
 def test_learns_what_strangers_do(plan: Recipe) -> None:
-    long = replace(plan, training=replace(plan.training, steps=40))
+    long = replace(plan, training=replace(plan.training, steps=60))
     report = bind.bind(long, _encode)
     figures = report["held_out"]["imu-text"][""]["activity"]
     assert figures["balanced_accuracy"] > 0.95
