@@ -95,20 +95,18 @@ def test_prompts_lie_where_the_sentence_encoder_puts_them(modality: str) -> None
 
 
 def test_names_what_it_was_taught(shared: Path) -> None:
-    pytest.importorskip("torch")
     # Recordings it has learned from: this finds a broken road, not an untaught tower. The model card has the rest.
-    from edgebind.train.imu import label_at, read
-    from edgebind.train.recipe import Data
+    from edgebind.evaluate.datasets.motion import read_spsw
 
     names = {"SEATED": 0, "STANDING_UP": 1, "WALKING": 2, "TURNING": 3, "SITTING_DOWN": 4}
     folder = shared / "data" / "imu_spsw"
     recordings = {path.name: path for path in folder.glob("s0[27]/*.csv.gz")}
-    labelled = [item for item in read(Data("spsw", str(folder))) if item.group in ("s02", "s07")]
+    labelled = [item for item in read_spsw(folder) if item.group in ("s02", "s07")]
     right, total = 0, 0
     with edgebind.load(starter.folder("imu", "int8")) as bundle:
         for item, path in zip(labelled, sorted(recordings.values()), strict=True):
             vectors, centres = _embed(bundle, path)
-            truth = np.array([names[label_at(item, int(time))] for time in centres])
+            truth = np.array([names[item.label_at(int(time))] for time in centres])
             right += int(((vectors @ bundle.labels.embeddings.T).argmax(axis=1) == truth).sum())
             total += len(truth)
     assert total > 300

@@ -3,16 +3,34 @@
 Clip             one item as one sensor saw it; loaded when it is needed
 Classification   clips with classes and their prompts      zero-shot, few-shot
 Pairing          clips of two modalities that belong together    retrieval, alignment
+Recordings       long signals with a label for each sample; an encoder's window makes a classification of them
 Published        what the literature reports for it, to stand beside our number
+
+Classifications (or pairings) of one data set whose clips have the same names in two modalities can be fused: their vectors
+are added. Numbers published for that carry the modalities in their metric: `recall@1 audio+vision`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
+
+from edgebind.manifest import WindowSpec
+from edgebind.signals import Chunk, Floats, Times, Window
+from edgebind.window import Windower
+
+Sample = NDArray[Any] | str | Chunk | Window
+"""What one clip holds, in physical units.
+
+an array    a frame; a sound (channels, n) at 16 kHz; an IMU (6, n) on the grid of `edgebind.modality`, which is 400 Hz
+Chunk       a signal at any rate, with its times: each encoder cuts its own windows, whose mean vector stands for the clip
+Window      a signal that has been cut by the encoder's own window already
+str         text
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +39,7 @@ class Clip:
 
     name: str
     """Path below the data set's root, for reports and for the cache of embeddings."""
-    load: Callable[[], NDArray[Any] | str]
+    load: Callable[[], Sample]
     """Physical units, as the modality's preprocessor takes them: see `edgebind.preprocess`. Text is a string.
 
     Raises RecordingError when the file is damaged: an evaluation leaves the clip out and says so."""
@@ -79,6 +97,74 @@ class Pairing:
 
 
 @dataclass(frozen=True)
+class Labelled:
+    """One recording as it was made: its own times, and the label of each sample."""
+
+    name: str
+    """Path below the data set's root."""
+    group: str
+    """Person or run; a group is either learned from or judged, never both."""
+    carrier: str
+    """What bore the sensor: phone, watch, robot."""
+    times: Times
+    """(n,) nanoseconds."""
+    samples: Floats
+    """(n, channels) in SI units; of an IMU the accelerometer first."""
+    labels: NDArray[np.str_]
+    """(n,) names as the data has them; empty where nobody said."""
+
+    def windows(self, spec: WindowSpec) -> Iterator[tuple[Window, str]]:
+        """The windows that the runtime would cut, each with the label at its centre."""
+        windower = Windower(spec)
+        for part in (windower.push(Chunk(self.times, self.samples, origin=self.name)), windower.finish()):
+            for window in part:
+                yield window, self.label_at((window.start_ns + window.stop_ns) // 2)
+
+    def label_at(self, time_ns: int) -> str:
+        """The label of the sample nearest to a time."""
+        at = int(np.clip(np.searchsorted(self.times, time_ns), 1, len(self.times) - 1))
+        earlier = time_ns - self.times[at - 1] < self.times[at] - time_ns
+        return str(self.labels[at - 1 if earlier else at])
+
+
+@dataclass(frozen=True)
+class Recordings:
+    """Long signals with a label for each sample: what an item is depends on the window of the encoder that is judged."""
+
+    name: str
+    modality: str
+    recordings: Sequence[Labelled]
+    classes: tuple[str, ...]
+    """Labels that are asked about; windows of all others are left out."""
+    prompts: tuple[tuple[str, ...], ...]
+    published: tuple[Published, ...] = ()
+
+    def classification(self, spec: WindowSpec) -> Classification:
+        """Every whole window of `spec` whose centre carries one of the classes."""
+        clips, targets, groups = [], [], []
+        for recording in self.recordings:
+            for window, label in recording.windows(spec):
+                if label in self.classes:
+                    clips.append(_window_clip(window))
+                    targets.append((self.classes.index(label),))
+                    groups.append(recording.group)
+        return Classification(
+            self.name,
+            self.modality,
+            clips,
+            tuple(targets),
+            self.classes,
+            self.prompts,
+            published=self.published,
+            groups=tuple(groups),
+        )
+
+
+def _window_clip(window: Window) -> Clip:
+    return Clip(f"{window.origin}@{window.start_ns}", lambda: window)
+
+
+@dataclass(frozen=True)
 class Dataset:
     """One data set in its published layout, opened at a root folder."""
 
@@ -87,3 +173,4 @@ class Dataset:
     pairings: tuple[Pairing, ...] = ()
     notes: dict[str, str] = field(default_factory=dict)
     """What a reader of the report should know: split, licence, protocol."""
+    recordings: tuple[Recordings, ...] = ()

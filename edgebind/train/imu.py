@@ -2,42 +2,25 @@
 
 from __future__ import annotations
 
-import gzip
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from edgebind import preprocess
-from edgebind.errors import RecordingError
+from edgebind.evaluate.dataset import Labelled
+from edgebind.evaluate.datasets import motion
 from edgebind.manifest import WindowSpec
-from edgebind.signals import NANOSECONDS, Chunk, Floats, Window
+from edgebind.signals import NANOSECONDS, Floats
 from edgebind.train.recipe import Data, Edge, Node, from_table
 from edgebind.train.task import Batch, HeldOut, Samples, class_index, read_folder, require_every_class, shares
-from edgebind.window import Windower
 
 CARRIERS = ("phone", "watch", "robot")
-ROBOT = CARRIERS.index("robot")
-
-
-@dataclass(frozen=True)
-class Labelled:
-    """One recording as it was made: its own times, and the label of each sample."""
-
-    group: str
-    """Person or run; a group is either trained on or held out, never both."""
-    carrier: int
-    """Index into `CARRIERS`: each is mounted and moves in its own way, so each is augmented in its own way."""
-    times: NDArray[np.int64]
-    """(n,) nanoseconds."""
-    samples: Floats
-    """(n, 6) m/s² and rad/s, accelerometer first."""
-    labels: NDArray[np.str_]
-    """(n,) names as the data has them."""
+"""Each is mounted and moves in its own way, so each is augmented in its own way."""
+ROBOT = "robot"
 
 
 @dataclass(frozen=True)
@@ -135,8 +118,7 @@ class ImuTask:
     def held_out_samples(self) -> list[Samples]:
         windows, labels, names = [], [], []
         for item in self._held_out:
-            for window in windows_of(item, self.spec):
-                name = label_at(item, (window.start_ns + window.stop_ns) // 2)
+            for window, name in item.windows(self.spec):
                 if name in self.classes:
                     windows.append(window.samples)
                     labels.append(self.classes[name])
@@ -192,7 +174,7 @@ class _Pool:
         self.samples = np.concatenate([samples for samples, _ in grids]) if grids else np.zeros((0, 6), np.float32)
         self.first = np.repeat(ends - lengths, lengths)
         self.last = np.repeat(ends - 1, lengths)
-        self.carriers = np.repeat([item.carrier for item in recordings], lengths)
+        self.carriers = np.repeat([CARRIERS.index(item.carrier) for item in recordings], lengths)
         self._groups, self._rate = [item.group for item in recordings], task.spec.rate_hz
         self._ends = ends
         self._centres, self._odds = self._index(recordings, [labels for _, labels in grids], task)
@@ -267,55 +249,9 @@ def on_grid(item: Labelled, rate_hz: float) -> tuple[Floats, NDArray[np.str_]]:
     return samples.astype(np.float32), item.labels[nearest]
 
 
-def windows_of(item: Labelled, spec: WindowSpec) -> Iterator[Window]:
-    """The windows that the runtime would cut from a recording."""
-    windower = Windower(spec)
-    yield from windower.push(Chunk(item.times, item.samples, origin=item.group))
-    yield from windower.finish()
-
-
-def label_at(item: Labelled, time_ns: int) -> str:
-    """The label of the sample nearest to a time."""
-    at = int(np.clip(np.searchsorted(item.times, time_ns), 1, len(item.times) - 1))
-    earlier = time_ns - item.times[at - 1] < item.times[at] - time_ns
-    return str(item.labels[at - 1 if earlier else at])
-
-
 def read(data: Data) -> list[Labelled]:
     """All recordings of one folder in its published layout; see `edgebind.train.task.read_folder` for errors."""
     return read_folder(data, READERS, lambda item: item.group)
 
 
-def _read_spsw(folder: Path) -> list[Labelled]:
-    """Matey-Sanz et al. 2023: one folder a person; x_acc..z_acc, x_gyro..z_gyro, timestamp in Unix ms, label."""
-    found = []
-    for path in sorted(folder.glob("*/*.csv*")):
-        table = _table(path, str)
-        times = table[:, 6].astype(np.int64) * 1_000_000
-        carrier = CARRIERS.index("watch" if "_sw." in path.name else "phone")
-        found.append(Labelled(path.parent.name, carrier, times, table[:, :6].astype(np.float32), table[:, 7]))
-    return found
-
-
-def _read_borealtc(folder: Path) -> list[Labelled]:
-    """LaRocque et al. 2024: one folder a terrain; time in s, wx..wz, ax..az."""
-    found = []
-    for path in sorted(folder.glob("*/imu_*.csv*")):
-        table = _table(path, np.float64)
-        times = np.round(table[:, 0] * NANOSECONDS).astype(np.int64)
-        samples = table[:, [4, 5, 6, 1, 2, 3]].astype(np.float32)
-        group = f"{path.parent.name}/{path.name.split('.')[0]}"
-        found.append(Labelled(group, ROBOT, times, samples, np.full(len(times), path.parent.name)))
-    return found
-
-
-def _table(path: Path, kind: type) -> NDArray[Any]:
-    opener: Callable[..., Any] = gzip.open if path.suffix == ".gz" else open
-    try:
-        with opener(path, "rt") as stream:
-            return np.loadtxt(stream, delimiter=",", skiprows=1, dtype=kind, ndmin=2)
-    except ValueError as error:
-        raise RecordingError(f"cannot be read as a table: {error}", where=path) from error
-
-
-READERS: dict[str, Callable[[Path], list[Labelled]]] = {"spsw": _read_spsw, "borealtc": _read_borealtc}
+READERS: dict[str, Callable[[Path], list[Labelled]]] = {"spsw": motion.read_spsw, "borealtc": motion.read_borealtc}

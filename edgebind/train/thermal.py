@@ -12,26 +12,23 @@ from PIL import Image
 
 from edgebind import preprocess
 from edgebind.errors import OptionError, RecordingError
+from edgebind.evaluate.datasets.aerial import Picture, read_hituav
+from edgebind.evaluate.datasets.boxes import Rect, expanded, size_of, tiles
 from edgebind.preprocess.thermal import ThermalPreprocessor
 from edgebind.signals import Floats
-from edgebind.train.recipe import Edge, Node, from_table
-from edgebind.train.task import Batch, HeldOut, Samples, class_index, require_every_class, shares
+from edgebind.train.recipe import Data, Edge, Node, from_table
+from edgebind.train.task import Batch, HeldOut, Samples, class_index, read_folder, require_every_class, shares
 from edgebind.train.thermal_augment import (
     Augment,
     Camera,
-    Rect,
     between,
     cut,
-    expanded,
     jittered,
     random_rect,
     rotate,
-    size_of,
     squeezed,
-    tiles,
 )
 from edgebind.train.thermal_drawn import DRAWERS, Drawing
-from edgebind.train.thermal_pictures import Picture, read
 
 Cut = tuple[Image.Image, Rect]
 """What is to be cut out of which picture."""
@@ -259,6 +256,14 @@ class _Pool:
         part = 1.0 if whole else between(self.how.part, rng)
         height = min(1.0, part * math.exp(rng.normal(0, 0.08)))  # cameras differ in the ratio of their sides
         return random_rect(limit[0] * part, limit[1] * height, limit, rng)
+
+
+def read(data: Data) -> list[Picture]:
+    """All pictures of one folder in its published layout; see `edgebind.train.task.read_folder` for errors."""
+    return read_folder(data, READERS, lambda picture: picture.date)
+
+
+READERS = {"hituav": read_hituav}
 
 
 def _preprocessor(node: Node) -> tuple[ThermalPreprocessor, int]:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
-from edgebind.train.thermal_augment import Rect
+from edgebind.evaluate.datasets.boxes import Rect
 
 Point = tuple[float, float]
 

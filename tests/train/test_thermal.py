@@ -14,11 +14,12 @@ from PIL import Image
 
 from edgebind import preprocess
 from edgebind.errors import OptionError, RecordingError
+from edgebind.evaluate.datasets import boxes
+from edgebind.evaluate.datasets.aerial import Picture, Thing
 from edgebind.signals import Floats
-from edgebind.train import recipe, thermal, thermal_augment, thermal_drawn, thermal_pictures
+from edgebind.train import recipe, thermal, thermal_augment, thermal_drawn
 from edgebind.train.recipe import Edge, Node
 from edgebind.train.task import Batch
-from edgebind.train.thermal_pictures import Picture, Thing
 
 SHIPPED = Path(thermal.__file__).parents[1] / "starter" / "recipes" / "thermal.toml"
 DATES = ("20210101", "20210102", "20210103")
@@ -89,15 +90,15 @@ def plan(folder: Path) -> Plan:
     return Plan(replace(node, augment={**node.augment, "drawings": 3}), replace(edge, data=(data,)))
 
 
-def _picture(*things: Thing, ignored: tuple[thermal_augment.Rect, ...] = ()) -> Picture:
-    return Picture(Image.new("L", (100, 80)), "20210101", "day", things, ignored)
+def _picture(*things: Thing, ignored: tuple[boxes.Rect, ...] = ()) -> Picture:
+    return Picture("1.png", Image.new("L", (100, 80)), "20210101", "day", things, ignored)
 
 
 # --- reading ----------------------------------------------------------------------------------------------------------
 
 
 def test_reads_pictures_boxes_and_what_is_to_be_ignored(plan: Plan) -> None:
-    pictures = thermal_pictures.read(plan.edge.data[0])
+    pictures = thermal.read(plan.edge.data[0])
     assert [picture.date for picture in pictures] == [date for date in DATES for _ in CONTENTS]
     assert [picture.light for picture in pictures[:2]] == ["day", "night"]
     assert pictures[0].things == (Thing("person", (40, 40, 52, 60)),)
@@ -126,7 +127,7 @@ def test_reads_pictures_boxes_and_what_is_to_be_ignored(plan: Plan) -> None:
 def test_bad_annotations_are_one_clear_line(plan: Plan, folder: Path, damage: dict[str, Any]) -> None:
     (folder / "annotations.json").write_text(json.dumps({**_annotations(), **damage}))
     with pytest.raises(RecordingError, match=r"annotations\.json: ") as caught:
-        thermal_pictures.read(plan.edge.data[0])
+        thermal.read(plan.edge.data[0])
     assert "\n" not in str(caught.value)
 
 
@@ -134,31 +135,31 @@ def test_bad_annotations_are_one_clear_line(plan: Plan, folder: Path, damage: di
 def test_annotations_that_are_none_are_one_clear_line(plan: Plan, folder: Path, text: str) -> None:
     (folder / "annotations.json").write_text(text)
     with pytest.raises(RecordingError, match="no readable HIT-UAV annotations"):
-        thermal_pictures.read(plan.edge.data[0])
+        thermal.read(plan.edge.data[0])
 
 
 def test_a_folder_without_annotations_is_one_clear_line(plan: Plan, tmp_path: Path) -> None:
     with pytest.raises(RecordingError, match="no readable HIT-UAV annotations"):
-        thermal_pictures.read(replace(plan.edge.data[0], path=str(tmp_path / "nowhere")))
+        thermal.read(replace(plan.edge.data[0], path=str(tmp_path / "nowhere")))
 
 
 def test_a_missing_picture_is_one_clear_line(plan: Plan, folder: Path) -> None:
     (folder / "images" / "4.png").unlink()
     with pytest.raises(RecordingError, match=r"4\.png"):
-        thermal_pictures.read(plan.edge.data[0])
+        thermal.read(plan.edge.data[0])
 
 
 def test_a_picture_of_counts_is_one_clear_line(plan: Plan, folder: Path) -> None:
     Image.fromarray(np.full((420, 500), 30_000, np.uint16)).save(folder / "images" / "4.png")
     with pytest.raises(RecordingError, match="a picture is not 8-bit"):
-        thermal_pictures.read(plan.edge.data[0])
+        thermal.read(plan.edge.data[0])
 
 
 def test_a_reader_or_date_that_does_not_exist_is_one_clear_line(plan: Plan) -> None:
     with pytest.raises(OptionError, match="unknown reader"):
-        thermal_pictures.read(replace(plan.edge.data[0], reader="coco"))
+        thermal.read(replace(plan.edge.data[0], reader="coco"))
     with pytest.raises(OptionError, match="a held-out group is not in the data"):
-        thermal_pictures.read(replace(plan.edge.data[0], folds=(("19990101",),)))
+        thermal.read(replace(plan.edge.data[0], folds=(("19990101",),)))
 
 
 # --- geometry, worked by hand -----------------------------------------------------------------------------------------
@@ -173,12 +174,12 @@ def test_a_reader_or_date_that_does_not_exist_is_one_clear_line(plan: Plan) -> N
         (2.0, False, (20, 0, 70, 80)),  # 20 - 50 and 40 + 50 lie beyond the picture's 100 x 80
     ],
 )
-def test_a_box_is_expanded_and_cut_off_at_the_edge(margin: float, square: bool, wanted: thermal_augment.Rect) -> None:
-    assert thermal_augment.expanded((40, 30, 50, 50), margin, square, (100, 80)) == pytest.approx(wanted)
+def test_a_box_is_expanded_and_cut_off_at_the_edge(margin: float, square: bool, wanted: boxes.Rect) -> None:
+    assert boxes.expanded((40, 30, 50, 50), margin, square, (100, 80)) == pytest.approx(wanted)
 
 
 def test_a_box_of_a_pixel_is_cut_as_three() -> None:
-    assert thermal_augment.expanded((10, 10, 11, 11), 0.0, False, (100, 80)) == (9, 9, 12, 12)
+    assert boxes.expanded((10, 10, 11, 11), 0.0, False, (100, 80)) == (9, 9, 12, 12)
 
 
 def test_no_turn_leaves_the_box_where_it_was() -> None:
@@ -192,7 +193,7 @@ def test_no_turn_leaves_the_box_where_it_was() -> None:
 
 def test_a_quarter_turn_exchanges_the_sides_as_far_as_things_fill_their_corners() -> None:
     _, box = thermal_augment.rotate(Image.new("L", (100, 80)), (40, 30, 50, 50), 90.0, margin=0.0)
-    assert thermal_augment.size_of(box) == pytest.approx((0.6 * 20, 0.6 * 10))
+    assert boxes.size_of(box) == pytest.approx((0.6 * 20, 0.6 * 10))
 
 
 def test_a_turn_at_the_edge_repeats_the_edge() -> None:
@@ -201,8 +202,8 @@ def test_a_turn_at_the_edge_repeats_the_edge() -> None:
 
 
 def test_tiles_cover_a_picture() -> None:
-    assert thermal_augment.tiles((100, 80), 1) == [(0, 0, 100, 80)]
-    assert thermal_augment.tiles((100, 80), 2) == [(0, 0, 50, 40), (50, 0, 100, 40), (0, 40, 50, 80), (50, 40, 100, 80)]
+    assert boxes.tiles((100, 80), 1) == [(0, 0, 100, 80)]
+    assert boxes.tiles((100, 80), 2) == [(0, 0, 50, 40), (50, 0, 100, 40), (0, 40, 50, 80), (50, 40, 100, 80)]
 
 
 def test_a_scene_shows_what_lies_half_inside_it() -> None:
@@ -347,7 +348,7 @@ def test_held_out_items_are_cut_as_a_user_would(plan: Plan) -> None:
     quarters = [name for frame in frames for name in (frame, *["empty scene"] * 3)]
     assert [names[at] for at in held["quarter frame"].labels] == quarters
     # The runtime would preprocess the 8-bit frame itself, and come to the same but for Pillow's rounding.
-    frame = np.asarray(thermal_pictures.read(plan.edge.data[0])[0].image)
+    frame = np.asarray(thermal.read(plan.edge.data[0])[0].image)
     np.testing.assert_allclose(held["whole frame"].inputs[0], preprocess.build(plan.node.preprocess)(frame), atol=0.06)
 
 

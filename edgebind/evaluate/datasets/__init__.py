@@ -16,6 +16,7 @@ from typing import Protocol
 from edgebind.errors import OptionError, RecordingError
 from edgebind.evaluate.dataset import Dataset
 from edgebind.evaluate.datasets import (
+    aerial,
     audiocaps,
     audioset,
     clotho,
@@ -24,6 +25,7 @@ from edgebind.evaluate.datasets import (
     imagenet1k,
     kinetics400,
     llvip,
+    motion,
     msrvtt,
     nyuv2,
     places365,
@@ -60,15 +62,19 @@ class Adapter:
 ADAPTERS: dict[str, Adapter] = {
     "audiocaps": Adapter("AudioCaps", audiocaps.open, audiocaps.SPLITS),
     "audioset": Adapter("AudioSet", audioset.open, audioset.SPLITS),
+    "borealtc": Adapter("BorealTC", motion.open_borealtc, motion.BOREALTC_SPLITS),
     "clotho": Adapter("Clotho", clotho.open, clotho.SPLITS),
     "ego4d": Adapter("Ego4D", ego4d.open, ego4d.SPLITS),
     "esc50": Adapter("ESC-50", esc50.open, esc50.SPLITS),
+    "hapt": Adapter("HAPT", motion.open_hapt, motion.HAPT_SPLITS),
+    "hituav": Adapter("HIT-UAV", aerial.open_hituav, tuple(aerial.SPLITS)),
     "imagenet1k": Adapter("ImageNet-1K", imagenet1k.open, imagenet1k.SPLITS),
     "kinetics400": Adapter("Kinetics-400", kinetics400.open, kinetics400.SPLITS),
     "llvip": Adapter("LLVIP", llvip.open, llvip.SPLITS),
     "msrvtt": Adapter("MSR-VTT", msrvtt.open, msrvtt.SPLITS),
     "nyuv2": Adapter("NYU-v2", nyuv2.open, nyuv2.SPLITS),
     "places365": Adapter("Places365", places365.open, places365.SPLITS),
+    "spsw": Adapter("SP-SW-HAR", motion.open_spsw, motion.SPSW_SPLITS),
     "sunrgbd": Adapter("SUN RGB-D", sunrgbd.open, sunrgbd.SPLITS),
     "vggsound": Adapter("VGGSound", vggsound.open, vggsound.SPLITS),
 }
