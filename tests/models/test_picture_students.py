@@ -15,7 +15,7 @@ torch = pytest.importorskip("torch")
 
 from edgebind.models import students  # noqa: E402  (needs torch)
 
-PICTURES = ("thermal-xs", "thermal-s", "thermal-m", "thermal-l", "depth-s", "audio-s", "vision-s")
+PICTURES = ("thermal-xs", "thermal-s", "thermal-m", "thermal-l", "depth-s", "audio-s", "vision-s", "scene-s")
 ROW = re.compile(r"^ +(\w+-\w+) +\(batch, ([\d, ]+)\) +([\d,]+) +([\d,]+)", re.MULTILINE)
 """A line of the module's table: name, shape of one input, parameters, MACs."""
 
@@ -70,6 +70,17 @@ def test_rows_are_unit_rows_of_the_asked_length(name: str) -> None:
     rows = students.build(name, dim=24).eval()(torch.randn(3, *shape))
     assert rows.shape == (3, 24)
     torch.testing.assert_close(rows.norm(dim=1), torch.ones(3))
+
+
+def test_a_scene_is_known_by_what_is_where() -> None:
+    """Two spots change places, each far from the edge: to a thing's tower that is nearly the same picture."""
+    here = torch.zeros(1, 1, 128, 128)
+    here[..., 40:44, 40:44], here[..., 72:88, 72:88] = 3, -3
+    there = here.flip(2)
+    thing = students.PictureStudent(dim=64, widths=(1, 16, 32)).eval()
+    scene = students.PictureStudent(dim=64, widths=(1, 16, 32), places=8).eval()
+    apart = [(tower(here) - tower(there)).norm().item() for tower in (thing, scene)]
+    assert apart[1] > 2 * apart[0]
 
 
 def test_one_set_of_weights_reads_pictures_of_any_size() -> None:

@@ -11,11 +11,12 @@
     thermal-l   (batch, 1, 64, 64)           2,269,264        123,322,368   a teacher, not for a device
     depth-s     (batch, 1, 112, 112)           651,504         29,426,688
     audio-s     (batch, 1, 1, 128, 204)        380,784         54,564,864   of each clip
-    vision-s    (batch, 3, 64, 64)             390,352         11,157,504
+    vision-s    (batch, 3, 64, 64)             513,776          8,028,160   whole scenes, in colour
+    scene-s     (batch, 1, 64, 64)             513,488          7,733,248   whole scenes, thermal or depth
 
 Parameters and MACs are those of vectors of 384 entries. Those of motion read windows of one
-length; all others read pictures of any size, at a price that grows with the area. Each forward returns unit rows, so that
-what is trained is what is exported.
+length; all others read pictures of any size, at a price that grows with the area; those for whole scenes see what is where,
+on a map of 8 x 8, and read multiples of 64. Each forward returns unit rows, so that what is trained is what is exported.
 """
 
 from __future__ import annotations
@@ -44,7 +45,8 @@ _ARCHITECTURES: dict[str, Callable[..., nn.Module]] = {
     "thermal-l": partial(PictureStudent, widths=(1, 48, 96, 96, 96, 192, 192, 192, 256, 256)),
     "depth-s": partial(PictureStudent, widths=(1, 16, 32, 64, 64, 128, 128, 192)),
     "audio-s": partial(AudioStudent, widths=(1, 16, 32, 64, 64, 128, 128)),
-    "vision-s": partial(PictureStudent, widths=(3, 16, 32, 32, 64, 64, 128, 128)),
+    "vision-s": partial(PictureStudent, widths=(3, 16, 32, 32, 64, 64), places=8),
+    "scene-s": partial(PictureStudent, widths=(1, 16, 32, 32, 64, 64), places=8),
 }
 
 
