@@ -70,6 +70,8 @@ ONE_CLIP = {
     "sunrgbd": ("SUNRGBD/kv1/NYUdata/NYU0001/depth_bfx/a.png", "clips"),
     "vggsound": ("audio/-1UWOMlEbxU_000012.wav", "clips"),
 }
+LABELLED_RECORDINGS = {"spsw", "borealtc", "hapt", "hituav"}
+"""Of no published protocol: test_motion.py and test_aerial.py have them."""
 
 
 def opened(name: str, root: Path) -> Dataset:
@@ -78,8 +80,9 @@ def opened(name: str, root: Path) -> Dataset:
 
 
 def test_every_data_set_is_tested() -> None:
-    assert set(TREES) == set(ADAPTERS) == set(TABLES)
-    assert set(ZERO_SHOT) | {name for name, _ in RETRIEVAL} == set(ADAPTERS)
+    benchmarks = set(ADAPTERS) - LABELLED_RECORDINGS
+    assert set(TREES) == benchmarks == set(TABLES)
+    assert set(ZERO_SHOT) | {name for name, _ in RETRIEVAL} == benchmarks
 
 
 @pytest.mark.parametrize("name", TREES)
