@@ -40,6 +40,8 @@ TABLE = _table()
 def test_the_table_is_true(name: str) -> None:
     shape, parameters, macs = TABLE[name]
     tower = students.build(name, dim=384)
+    assert students.input_shape(name) == shape
+    assert name in students.names(name.rpartition("-")[0])
     assert sum(parameter.numel() for parameter in tower.parameters()) == parameters
     assert students.count_macs(tower, torch.zeros(2, *shape)) == macs
 

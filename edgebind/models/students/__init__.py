@@ -14,9 +14,9 @@
     vision-s    (batch, 3, 64, 64)             513,776          8,028,160   whole scenes, in colour
     scene-s     (batch, 1, 64, 64)             513,488          7,733,248   whole scenes, thermal or depth
 
-Parameters and MACs are those of vectors of 384 entries. Those of motion read windows of one
-length; all others read pictures of any size, at a price that grows with the area; those for whole scenes see what is where,
-on a map of 8 x 8, and read multiples of 64. Each forward returns unit rows, so that what is trained is what is exported.
+Parameters and MACs are those of vectors of 384 entries. Those of motion read windows of one length; all others read pictures
+of any size, at a price that grows with the area; those for whole scenes see what is where, on a map of 8 x 8, and read
+multiples of 64. Each forward returns unit rows, so that what is trained is what is exported.
 """
 
 from __future__ import annotations
@@ -48,6 +48,25 @@ _ARCHITECTURES: dict[str, Callable[..., nn.Module]] = {
     "vision-s": partial(PictureStudent, widths=(3, 16, 32, 32, 64, 64), places=8),
     "scene-s": partial(PictureStudent, widths=(1, 16, 32, 32, 64, 64), places=8),
 }
+
+_SHAPES: dict[str, tuple[int, ...]] = {
+    "imu": (6, 200),
+    "thermal": (1, 64, 64),
+    "depth": (1, 112, 112),
+    "audio": (1, 1, 128, 204),
+    "vision": (3, 64, 64),
+    "scene": (1, 64, 64),
+}
+
+
+def names(kind: str) -> tuple[str, ...]:
+    """The registered towers whose names begin with `kind`, smallest first: a modality's, or `scene`; none where it has none."""
+    return tuple(name for name in _ARCHITECTURES if name.startswith(f"{kind}-"))
+
+
+def input_shape(name: str) -> tuple[int, ...]:
+    """The shape, without the batch, of the input that a tower is meant for and that its MACs are counted on."""
+    return _SHAPES[name.rpartition("-")[0]]
 
 
 def build(name: str, *, dim: int) -> nn.Module:
