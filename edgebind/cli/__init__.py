@@ -22,6 +22,7 @@ COMMANDS = {
     "inspect": "Show what a bundle is and check that it is whole.",
     "bench": "Latency percentiles of a bundle on this machine.",
     "bind": "Train a tower into the space from a recipe.",
+    "distil": "Teach a small tower what a large one knows.",
     "doctor": "What this machine can run, and why not the rest.",
 }
 

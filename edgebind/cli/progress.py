@@ -15,7 +15,10 @@ TERMINAL_EVERY_S = 0.1
 
 
 class ProgressLine:
-    """Stages of many steps, on standard error: `progress(stage, step, steps, loss)` as `edgebind.train` calls it."""
+    """Stages of many steps, on standard error: `progress(stage, step, steps, loss)` as `edgebind.train` calls it.
+
+    `note` stands behind all that, where there is more to say than a loss: how fast it goes.
+    """
 
     def __init__(self) -> None:
         self._is_terminal = sys.stderr.isatty()
@@ -23,7 +26,7 @@ class ProgressLine:
         self._began = (0, 0.0)
         self._shown = 0.0
 
-    def __call__(self, stage: str, step: int, steps: int, loss: float | None = None) -> None:
+    def __call__(self, stage: str, step: int, steps: int, loss: float | None = None, note: str = "") -> None:
         """Step `step`, counted from 0, of `steps` is done."""
         now = time.monotonic()
         if stage != self._stage:
@@ -31,7 +34,9 @@ class ProgressLine:
         last = step + 1 == steps
         if last or now - self._shown >= (TERMINAL_EVERY_S if self._is_terminal else LOG_EVERY_S):
             self._shown = now
-            self._show(f"{_text(stage, step + 1, steps, loss)}{self._left(step, steps, now)}", last)
+            self._show(
+                f"{_text(stage, step + 1, steps, loss)}{self._left(step, steps, now)}{note and f', {note}'}", last
+            )
 
     def _left(self, step: int, steps: int, now: float) -> str:
         first, began = self._began

@@ -1,4 +1,4 @@
-"""What pulls a sensor's vector towards its anchor."""
+"""What pulls a sensor's vector towards its anchor, and a student's towards its teacher's."""
 
 from __future__ import annotations
 
@@ -52,3 +52,40 @@ def _cross_entropy(logits: Tensor, target: Tensor, smoothing: float) -> Tensor:
 def same_class(labels: Tensor) -> Tensor:
     """(batch,) class indices -> (batch, batch), 1 where two rows are of one class."""
     return (labels[:, None] == labels[None, :]).to(torch.float32)
+
+
+# --- a student and its teacher ----------------------------------------------------------------------------------------
+
+
+def affinity(vectors: Tensor, teacher: Tensor, anchors: Tensor, *, temperature: float) -> Tensor:
+    """How differently a student and its teacher judge what is like what: KL(teacher, student) of similarity rows, both ways.
+
+    TinyCLIP's affinity mimicking (Wu et al. 2023, eq. 3 to 5): a row says which anchors an item is like, a column which
+    items an anchor is like, and the student's are to be the teacher's.
+
+    Parameters
+    ----------
+    vectors, teacher: (batch, dim) unit rows of the same items.
+    anchors: (anchors, dim) unit rows: the teacher's vectors of the batch, or those of prompts.
+    """
+    wanted, found = teacher @ anchors.T / temperature, vectors @ anchors.T / temperature
+    return _divergence(wanted, found) + _divergence(wanted.T, found.T)
+
+
+def _divergence(wanted: Tensor, found: Tensor) -> Tensor:
+    """Mean over rows of KL(softmax(wanted), softmax(found))."""
+    logs = functional.log_softmax(found, dim=1)
+    return functional.kl_div(logs, functional.log_softmax(wanted, dim=1), reduction="batchmean", log_target=True)
+
+
+def contrast(vectors: Tensor, teacher: Tensor, *, temperature: float) -> Tensor:
+    """InfoNCE both ways between a student's vectors and its teacher's of the same items.
+
+    Interactive contrastive learning (Yang et al. 2024, CLIP-KD): each vector is to find its own teacher's among those of the batch.
+    """
+    return symmetric_info_nce(vectors, teacher, torch.eye(len(vectors), device=vectors.device), temperature=temperature)
+
+
+def unit_mse(vectors: Tensor, teacher: Tensor) -> Tensor:
+    """Mean squared distance of unit rows (batch, dim): 2 - 2 x cosine."""
+    return (vectors - teacher).square().sum(dim=1).mean()

@@ -89,26 +89,41 @@ class Measured:
 
 def measure(objective: GraphObjective, towers: nn.ModuleDict) -> Measured:
     """Judge `towers` (usually the moving average) on what the objective's sources held out."""
-    answers, retrieved = {}, {}
+    answered, retrieved = {}, {}
     for edge, source in zip(objective.recipe.edges, objective.sources, strict=True):
         if isinstance(source, LabelledSource):
-            answers[edge.name] = _answers(objective, towers, edge, source)
+            answered[edge.name] = _answers(objective, towers, edge, source)
         elif isinstance(source, PairSource) and (drawn := source.held_out()) is not None:
             retrieved[edge.name] = retrieve(*both(objective, towers, edge.ends, drawn))
-    return Measured(answers, retrieved)
+    return Measured(answered, retrieved)
 
 
 def _answers(objective: GraphObjective, towers: nn.ModuleDict, edge: Edge, source: LabelledSource) -> Answers:
     left, right = edge.ends
     canonical = vectors_of(objective, towers, right, source.canonical)
     unseen = [vectors_of(objective, towers, right, inputs) for inputs in source.unseen]
-    found: Answers = {}
-    for held in source.held_out():
-        vectors = vectors_of(objective, towers, left, torch.from_numpy(held.inputs))
-        found[held.variant] = _asked(edge, vectors, held.labels, [canonical]) | {
-            f"{name}, {UNSEEN}": answer for name, answer in _asked(edge, vectors, held.labels, unseen).items()
-        }
-    return found
+    return {
+        held.variant: answers(
+            edge, vectors_of(objective, towers, left, torch.from_numpy(held.inputs)), held.labels, canonical, unseen
+        )
+        for held in source.held_out()
+    }
+
+
+def answers(
+    edge: Edge, vectors: Floats, truth: NDArray[np.int64], canonical: Floats, unseen: Sequence[Floats]
+) -> dict[str, Answer]:
+    """Question -> what vectors answer with the canonical prompts; and, under another name, with banks of unseen words.
+
+    Parameters
+    ----------
+    vectors: (items, dim) unit rows.
+    truth: (items,) index into the edge's prompts.
+    canonical, unseen: (classes, dim) unit rows of prompts.
+    """
+    return _asked(edge, vectors, truth, [canonical]) | {
+        f"{name}, {UNSEEN}": answer for name, answer in _asked(edge, vectors, truth, unseen).items()
+    }
 
 
 UNSEEN = "unseen words"
@@ -133,11 +148,16 @@ def both(objective: GraphObjective, towers: nn.ModuleDict, ends: Sequence[str], 
     return vectors_of(objective, towers, left, drawn.left), vectors_of(objective, towers, right, drawn.right)
 
 
-@torch.no_grad()
 def vectors_of(objective: GraphObjective, towers: nn.ModuleDict, node: str, inputs: Tensor) -> Floats:
     """(items, ...) inputs of a node -> (items, dim) unit rows, in eval mode."""
-    module = (towers[node] if node in towers else objective.nodes[node].module).eval()
-    parts = [module(inputs[at : at + BATCH].to(objective.device)).float().cpu() for at in range(0, len(inputs), BATCH)]
+    return rows_of(towers[node] if node in towers else objective.nodes[node].module, inputs, objective.device)
+
+
+@torch.no_grad()
+def rows_of(module: nn.Module, inputs: Tensor, device: torch.device) -> Floats:
+    """(items, ...) inputs of a tower -> (items, dim) unit rows, in eval mode."""
+    module.eval()
+    parts = [module(inputs[at : at + BATCH].to(device)).float().cpu() for at in range(0, len(inputs), BATCH)]
     rows: Floats = torch.cat(parts).numpy()
     return rows
 

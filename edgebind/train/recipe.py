@@ -214,7 +214,7 @@ def read(path: Path) -> Recipe:
     for ends in (*(edge.ends for edge in recipe.edges), *(alignment.ends for alignment in recipe.alignments)):
         _check_ends(ends, recipe, path)
     for edge in recipe.edges:
-        _check_questions(edge, path)
+        check_questions(edge, path)
     return recipe
 
 
@@ -263,7 +263,13 @@ def _check_ends(ends: tuple[str, ...], recipe: Recipe, path: Path) -> None:
             raise OptionError("an edge ends in no node", where=path, wanted=" or ".join(recipe.nodes), got=repr(end))
 
 
-def _check_questions(edge: Edge, path: Path) -> None:
+def check_questions(edge: Edge, path: Path) -> None:
+    """Refuse a question about classes that the edge has no prompts for.
+
+    Raises
+    ------
+    OptionError: names the question and the class.
+    """
     labels = {prompts.label for prompts in edge.prompts}
     for question in edge.questions:
         strangers = sorted({label for group in question.groups for label in group} - labels)

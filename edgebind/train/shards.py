@@ -62,22 +62,23 @@ class Shards:
         records = itertools.chain.from_iterable(_records(self.paths[at]) for at in order)
         if self._buffer == 1:
             return records
-        mixed = _library().shuffle(self._buffer, initial=self._buffer, rng=random.Random(f"{self._seed} {number}"))
+        mixed = library().shuffle(self._buffer, initial=self._buffer, rng=random.Random(f"{self._seed} {number}"))
         mixed_records: Iterator[Record] = mixed(records)
         return mixed_records
 
 
 def _records(path: Path) -> Iterator[Record]:
     """One shard's records in their order; the library leaves files open, so they are opened here."""
-    read = _library().tariterators
+    read = library().tariterators
     with open(path, "rb") as stream:
         yield from read.group_by_keys(read.tar_file_expander([{"url": str(path), "stream": stream}]))
 
 
 @cache
-def _library() -> Any:
+def library() -> Any:
+    """WebDataset, without the warnings of its own imports."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of its own imports
+        warnings.simplefilter("ignore")
         import webdataset
     return webdataset
 

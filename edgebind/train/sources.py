@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from edgebind.errors import OptionError
@@ -20,7 +21,8 @@ class LabelledSource:
         counts = [len(prompts.texts) for prompts in edge.prompts]
         if not counts or min(counts) == 0:
             raise OptionError("every class needs a prompt", wanted="at least one text in each [[edges.prompts]]")
-        self._inputs = anchor.prepare([text for prompts in edge.prompts for text in prompts.texts])
+        self.inputs = anchor.prepare([text for prompts in edge.prompts for text in prompts.texts])
+        """(texts, ...) the anchor's inputs for all prompts."""
         self.unseen = [anchor.prepare(bank) for bank in read_unseen(edge)]
         """For each bank of words that nothing learns, the anchor's inputs (classes, ...)."""
         self._counts = np.array(counts)
@@ -28,14 +30,17 @@ class LabelledSource:
 
     def draw(self, first: int, size: int, rng: np.random.Generator) -> Drawn:
         batch = self.task.batch(size, rng)
-        labels = batch.labels.numpy()
-        rows = self._first[labels] + (rng.random(size) * self._counts[labels]).astype(np.int64)
-        return Drawn(batch.inputs, self._inputs[torch.from_numpy(rows)], batch.labels, batch.name)
+        words = self.inputs[self.words(batch.labels.numpy(), rng)]
+        return Drawn(batch.inputs, words, batch.labels, batch.name)
+
+    def words(self, labels: NDArray[np.int64], rng: np.random.Generator) -> Tensor:
+        """(size,) classes -> (size,) rows of `inputs`, each a random prompt of its class."""
+        return torch.from_numpy(self._first[labels] + (rng.random(len(labels)) * self._counts[labels]).astype(np.int64))
 
     @property
     def canonical(self) -> Tensor:
         """(classes, ...) the anchor's input for the first prompt of each class."""
-        return self._inputs[torch.from_numpy(self._first)]
+        return self.inputs[torch.from_numpy(self._first)]
 
     def held_out(self) -> list[HeldOut]:
         """See `Task.held_out`."""
@@ -54,7 +59,7 @@ def open_source(edge: Edge | Alignment, nodes: dict[str, NodeTower], fold: int |
     if isinstance(edge, Edge) and edge.prompts:
         if right.node.modality != "text":
             raise OptionError("prompts need an anchor of text", wanted="a text node as second end", got=edge.ends[1])
-        return LabelledSource(_task(left, edge, fold), edge, right)
+        return LabelledSource(open_task(left, edge, fold), edge, right)
     from edgebind.train.pairs import PairSource, ShardSource
 
     if any(data.reader == "webdataset" for data in edge.data):
@@ -76,7 +81,14 @@ def _check_shards(edge: Edge | Alignment) -> None:
         )
 
 
-def _task(tower: NodeTower, edge: Edge, fold: int | None) -> Task:
+def open_task(tower: NodeTower, edge: Edge, fold: int | None) -> Task:
+    """The labelled data of an edge's first end.
+
+    Raises
+    ------
+    OptionError: no such reader for this modality, or a class without data.
+    RecordingError: data that cannot be read.
+    """
     readers = {data.reader for data in edge.data}
     if "classes" in readers:
         from edgebind.train.classes import ClassesTask

@@ -1,0 +1,175 @@
+"""Distilling: a small student learns to say what its teacher says of the same items.
+
+    each fold    cache the teacher's vectors -> train a student -> measure both on what neither has seen
+    everything   the same without anything held out: the student that is kept
+
+The run folder:
+
+    recipe.toml, run.json        what was asked for; held-out numbers of student and teacher, the share kept, what each costs
+    tower.safetensors            for `edgebind export --checkpoint`
+    folds/                       students that never saw what their fold holds out
+    cache/                       the teacher's vectors, for runs with other losses or another student
+    losses.jsonl, events/        every step's loss; `tensorboard --logdir RUN`
+    state.pt                     while it runs: from here the same command goes on after Ctrl-C or a crash
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import nn
+
+from edgebind import atomic
+from edgebind.models import tower_file
+from edgebind.train import distil_report, processes
+from edgebind.train.distil_recipe import DistilRecipe
+from edgebind.train.distil_report import Judged
+from edgebind.train.engine import Engine
+from edgebind.train.journal import Journal
+from edgebind.train.lesson import STUDENT, Reinforced
+from edgebind.train.nodes import Encode
+from edgebind.train.stage import Stage, open_stage
+from edgebind.train.teacher import require_strangers
+
+CPU = torch.device("cpu")
+
+
+class Progress(Protocol):
+    """Told of every step of every stage."""
+
+    def __call__(self, stage: str, step: int, steps: int, loss: float | None = None, note: str = "") -> None: ...
+
+
+def distil(
+    recipe: DistilRecipe, encode: Encode | None = None, *, device: torch.device = CPU, progress: Progress | None = None
+) -> dict[str, Any]:
+    """Measure the recipe fold by fold, then distil a student from everything, and write the run folder.
+
+    Parameters
+    ----------
+    encode: stands in for the sentence encoder, texts -> (texts, dim) unit rows.
+
+    Returns
+    -------
+    What `run.json` holds.
+
+    Raises
+    ------
+    OptionError, RecordingError: a recipe or data that cannot be used, or a cache of another teacher.
+    CheckpointError, BundleError: a teacher that cannot be loaded.
+    EdgebindError: the loss is no number.
+    StorageError: the run folder cannot be written.
+    """
+    require_strangers(recipe)
+    out = Path(recipe.out)
+    with Journal(out) as journal:
+        run = _Run(recipe, encode, device, journal, progress or _silent)
+        folds = [run.fold(number) for number in range(recipe.folds)]
+        stage = open_stage(recipe, None, device, encode)
+        student = run.train(stage)
+    report = distil_report.make(stage, student, folds)
+    processes.wait()
+    if processes.rank() == 0:
+        _write_student(out / "tower.safetensors", stage, student, distil_report.headline(report))
+        with atomic.file(out / "run.json") as scratch:
+            scratch.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+        _clean(out, recipe.folds)
+    return report
+
+
+def _silent(stage: str, step: int, steps: int, loss: float | None = None, note: str = "") -> None:
+    """Nobody looks."""
+
+
+class _Run:
+    """One call of `distil`: what all of its stages share."""
+
+    def __init__(
+        self, recipe: DistilRecipe, encode: Encode | None, device: torch.device, journal: Journal, progress: Progress
+    ) -> None:
+        self.recipe, self.out = recipe, Path(recipe.out)
+        self._encode, self._device, self._journal, self._progress = encode, device, journal, progress
+
+    def fold(self, number: int) -> Judged:
+        """What a student that never saw fold `number` makes of it, beside its teacher; kept on disk until the run ends."""
+        kept = self.out / f"fold-{number}.json"
+        if kept.is_file():
+            table = json.loads(kept.read_text(encoding="utf-8"))
+            if table["recipe"] == repr(self.recipe):
+                return Judged.from_dict(table["results"])
+        stage = open_stage(self.recipe, number, self._device, self._encode)
+        student = self.train(stage)
+        judged = distil_report.judge(stage, student)
+        if processes.rank() == 0:
+            _write_student(self.out / "folds" / f"fold-{number}.safetensors", stage, student, {})
+            with atomic.file(kept) as scratch:
+                scratch.write_text(json.dumps({"recipe": repr(self.recipe), "results": judged.to_dict()}), "utf-8")
+            _state(self.out, number).unlink(missing_ok=True)
+        return judged
+
+    def train(self, stage: Stage) -> nn.Module:
+        """The student of a stage, from where a stopped run stands."""
+        self._ask(stage)
+        training, state = self.recipe.training, _state(self.out, stage.fold)
+        engine: Engine[Reinforced] = Engine(
+            stage.lesson(stage.student.module, training.chunks),
+            training,
+            seed=self.recipe.seed,
+            fingerprint=f"{stage.name}: {self.recipe}",
+            device=self._device,
+        )
+        if state.is_file():
+            engine.restore(state)
+        self._journal.begin(stage.name, engine.step)
+        while engine.step < training.steps:
+            step, parts = engine.step, engine.advance()
+            self._journal.write(stage.name, step, parts)
+            self._progress(stage.name, step, training.steps, parts["loss"])
+            if engine.step % training.save_every == 0:
+                engine.save(state)
+        engine.save(state)
+        student: nn.Module = engine.average[STUDENT]
+        return student
+
+    def _ask(self, stage: Stage) -> None:
+        """Let the teacher speak, once."""
+
+        def note(done: int, records: int, rate: float) -> None:
+            self._progress(f"{stage.name}, teacher", done - 1, records, note=f"{rate:.0f} embeddings a second")
+
+        stage.cache.fill(stage.draw, stage.teacher_rows, note)
+
+
+def _state(out: Path, fold: int | None) -> Path:
+    return out / ("state.pt" if fold is None else f"fold-{fold}.pt")
+
+
+def _clean(out: Path, folds: int) -> None:
+    """Kept only as long as the run may have to go on: the next run measures again, whatever has changed since."""
+    for fold in (None, *range(folds)):
+        _state(out, fold).unlink(missing_ok=True)
+        (out / f"fold-{fold}.json").unlink(missing_ok=True)
+
+
+def _write_student(path: Path, stage: Stage, student: nn.Module, held_out: dict[str, float]) -> None:
+    recipe, node = stage.recipe, stage.student.node
+    info = tower_file.TowerInfo(
+        space=stage.teacher.space,
+        modality=node.modality,
+        student=node.tower,
+        dim=stage.teacher.dim,
+        logit_scale=stage.teacher.logit_scale,
+        window=stage.window,
+        preprocess=node.preprocess,
+        provenance={
+            "licence": recipe.licence,
+            "seed": recipe.seed,
+            "distilled_from": stage.teacher.file.name,
+            **({} if stage.fold is None else {"held_out_fold": stage.fold}),
+            **({"held_out": held_out} if held_out else {}),
+        },
+    )
+    tower_file.write(path, student, info, stage.bank)

@@ -1,0 +1,180 @@
+"""A recipe of `edgebind distil`: a teacher, a student, what both look at, and what the student is told about it.
+
+[teacher] ── vectors, cached once ──┐
+                                    ├── [losses] ── [training] ── [quantisation]
+[student] ── vectors ───────────────┘
+      │
+  [[data]]  [[prompts]]  [[questions]]        prompts only where the data has classes
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from edgebind import modality as modalities
+from edgebind.errors import OptionError
+from edgebind.train.recipe import (
+    PRECISIONS,
+    Data,
+    Edge,
+    Node,
+    Prompts,
+    Question,
+    Training,
+    check_questions,
+    from_table,
+    read_toml,
+)
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """Whose vectors the student learns."""
+
+    checkpoint: str
+    """A run folder of `edgebind bind`, whose fold towers then teach the folds; one tower of it; a bundle's folder; or
+    ImageBind's weights."""
+    node: str = ""
+    """Of a run in which several nodes learned: whose tower."""
+    precision: str = "fp32"
+    """Of the teacher's forward pass: `fp32`, or `bf16` by autocast."""
+    window: dict[str, Any] = field(default_factory=dict)
+    """What ImageBind's tower is to see, where that is not ImageBind's own; other teachers know theirs."""
+    preprocess: dict[str, Any] = field(default_factory=dict)
+    """Likewise."""
+
+    def __post_init__(self) -> None:
+        if self.precision not in PRECISIONS:
+            raise OptionError("unknown teacher.precision", wanted=" or ".join(PRECISIONS), got=repr(self.precision))
+
+
+@dataclass(frozen=True)
+class Cache:
+    """The teacher's vectors on disk: each record is some augmented items, and the seed that draws them again."""
+
+    records: int
+    """How many; an epoch goes once through all of them."""
+    record: int = 32
+    """Items in a record; a chunk of the training is made of whole records."""
+    shard: int = 64
+    """Records in a file, which is whole or not there: so much is done again after a crash."""
+    path: str = ""
+    """Folder, relative to the current folder; empty: `cache` in the run folder. Recipes that differ in nothing the teacher
+    sees may share it."""
+
+    def __post_init__(self) -> None:
+        for name in ("records", "record", "shard"):
+            if getattr(self, name) < 1:
+                raise OptionError(f"cache.{name} is too small", wanted="at least 1", got=getattr(self, name))
+
+
+@dataclass(frozen=True)
+class Losses:
+    """Weights of what the student is told; 0 leaves a part out."""
+
+    affinity: float = 1.0
+    """To find alike what the teacher finds alike, among the teacher's vectors of the batch."""
+    prompt_affinity: float = 0.0
+    """The same among the canonical prompts: to answer as the teacher does, doubts included."""
+    contrast: float = 1.0
+    """To find the teacher's own vector of an item among those of the batch."""
+    mse: float = 1.0
+    """To lie where the teacher's vector lies."""
+    prompts: float = 0.0
+    """InfoNCE against random prompts of the item's class, as in `edgebind bind`."""
+    labels: float = 0.0
+    """Cross-entropy against the canonical prompts."""
+    temperature: float = 0.1
+    """That cosines of two vectors of the sensor are divided by."""
+    prompt_temperature: float = 0.0
+    """That cosines to prompts are divided by; 0 takes the teacher's own."""
+    smoothing: float = 0.0
+    """Share of the targets of `prompts` and `labels` that is spread over all."""
+
+    def __post_init__(self) -> None:
+        weights = self.weights
+        if min(weights.values()) < 0 or max(weights.values()) == 0:
+            raise OptionError("losses without weight", wanted="none below 0, one above", got=weights)
+        if self.temperature <= 0 or self.prompt_temperature < 0:
+            raise OptionError("losses.temperature is too small", wanted="above 0", got=self.temperature)
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """Name of each part -> its weight."""
+        names = ("affinity", "prompt_affinity", "contrast", "mse", "prompts", "labels")
+        return {name: getattr(self, name) for name in names}
+
+    @property
+    def need_prompts(self) -> bool:
+        """Whether any part compares with words."""
+        return max(self.prompt_affinity, self.prompts, self.labels) > 0
+
+
+@dataclass(frozen=True)
+class DistilRecipe:
+    """All that decides what `edgebind distil` makes."""
+
+    seed: int
+    out: str
+    """Run folder, relative to the current folder."""
+    teacher: Teacher
+    student: Node
+    """Its `window` may be left out: then it is the teacher's."""
+    data: tuple[Data, ...]
+    cache: Cache
+    training: Training
+    losses: Losses = field(default_factory=Losses)
+    text: Node = field(default_factory=lambda: Node("text", "sentences", frozen=True))
+    """What speaks for the prompts, in the teacher's space."""
+    prompts: tuple[Prompts, ...] = ()
+    """Where the data has classes."""
+    questions: tuple[Question, ...] = ()
+    unseen: str = ""
+    """See `edgebind.train.recipe.Edge.unseen`."""
+    licence: str = ""
+    """Of the weights that come out."""
+
+    @property
+    def edge(self) -> Edge:
+        """The data and its prompts, as `edgebind bind` knows them."""
+        ends = (self.student.modality, "text")
+        return Edge(
+            ends, self.data, temperature=1.0, prompts=self.prompts, questions=self.questions, unseen=self.unseen
+        )
+
+    @property
+    def folds(self) -> int:
+        """How many folds there are to measure."""
+        return self.edge.folds
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def read(path: Path) -> DistilRecipe:
+    """Read a recipe.
+
+    Raises
+    ------
+    OptionError: missing, not TOML, or a key that is missing, unknown, of the wrong type or that does not fit the others.
+    """
+    recipe: DistilRecipe = from_table(DistilRecipe, read_toml(path, "the recipe"), where=str(path))
+    modalities.get(recipe.student.modality)
+    if not recipe.data:
+        raise OptionError("a recipe without data", where=path, wanted="at least one [[data]]")
+    if recipe.losses.need_prompts and not recipe.prompts:
+        wanted = "prompt_affinity, prompts and labels to be 0, or [[prompts]]"
+        raise OptionError("losses need prompts", where=path, wanted=wanted)
+    if recipe.text.modality != "text" or not recipe.text.frozen:
+        raise OptionError("the text node does not fit", where=path, wanted='modality = "text", frozen = true')
+    if recipe.training.chunk_size % recipe.cache.record:
+        raise OptionError(
+            "a chunk is not made of whole records",
+            where=path,
+            wanted=f"training.chunk (or batch) to be a multiple of {recipe.cache.record}",
+            got=recipe.training.chunk_size,
+        )
+    check_questions(recipe.edge, path)
+    return recipe
