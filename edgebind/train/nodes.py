@@ -116,6 +116,9 @@ def open_nodes(recipe: Recipe, encode: Encode | None = None) -> dict[str, NodeTo
     return towers
 
 
+TWO_LENGTHS = "vectors of two lengths"
+
+
 def _brings_dim(node: Node) -> bool:
     return node.tower in SPECIAL or bool(node.checkpoint)
 
@@ -126,7 +129,7 @@ def _common_dim(recipe: Recipe, given: dict[str, NodeTower]) -> int:
     dims = {tower.dim for tower in fixed} | ({recipe.dim} if recipe.dim else set())
     if len(dims) > 1:
         got = ", ".join(f"{name} {tower.dim}" for name, tower in given.items())
-        raise OptionError("vectors of two lengths", got=got, remedy="give one node linear_head = true")
+        raise OptionError(TWO_LENGTHS, got=got, remedy="give one node linear_head = true")
     if not dims:
         raise OptionError(
             "nothing says how long a vector is", wanted="dim in the recipe, or a node that brings weights"

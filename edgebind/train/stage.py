@@ -19,7 +19,7 @@ from edgebind.signals import Floats
 from edgebind.train import measure, teacher_cache, views
 from edgebind.train.distil_recipe import DistilRecipe
 from edgebind.train.lesson import LessonObjective, Words
-from edgebind.train.nodes import Encode, NodeTower, open_nodes
+from edgebind.train.nodes import TWO_LENGTHS, Encode, NodeTower, open_nodes
 from edgebind.train.recipe import Node, Recipe, from_table
 from edgebind.train.sources import LabelledSource, open_task
 from edgebind.train.task import Samples, Task
@@ -113,10 +113,11 @@ class Stage:
         recipe = self.recipe
         folder = Path(recipe.cache.path) if recipe.cache.path else Path(recipe.out) / "cache"
         classes = [(one.label, one.share) for one in recipe.prompts]
+        pixels = self.drawn.preprocess.get("size") if self.drawn.modality == "thermal" else None
         identity = {
             "teacher": {**self.teacher.identity, "precision": recipe.teacher.precision},
             **teacher_cache.identify(recipe.data, self.fold),
-            "way of drawing": repr((self.drawn.window, self.drawn.preprocess, self.drawn.augment, classes)),
+            "way of drawing": repr((self.drawn.window, pixels, self.drawn.augment, classes)),
         }
         return TeacherCache(folder / self.stem, recipe.cache, seed=recipe.seed, identity=identity)
 
@@ -162,7 +163,7 @@ def open_stage(recipe: DistilRecipe, fold: int | None, device: torch.device, enc
     teacher.module.to(device)
     window = _window(recipe.student.window) if recipe.student.window else teacher.window
     node = replace(recipe.student, window=_table(window))
-    nodes = open_nodes(_graph(recipe, node, teacher), encode)
+    nodes = _open_nodes(recipe, node, teacher, encode)
     drawn = _drawn_node(node, window, teacher)
     source: Task | UnlabelledSource
     words = None
@@ -174,10 +175,21 @@ def open_stage(recipe: DistilRecipe, fold: int | None, device: torch.device, enc
     return Stage(recipe, fold, device, teacher, nodes[modality], window, drawn, source, words)
 
 
-def _graph(recipe: DistilRecipe, node: Node, teacher: OpenTeacher) -> Recipe:
-    """The student, and the words it will be asked in, as nodes of a graph whose space is the teacher's."""
+def _open_nodes(recipe: DistilRecipe, node: Node, teacher: OpenTeacher, encode: Encode | None) -> dict[str, NodeTower]:
+    """The student, and what speaks for the words it will be asked in: nodes of a graph whose space is the teacher's."""
     named = {node.modality: node, **({"text": recipe.text} if recipe.prompts else {})}
-    return Recipe(teacher.space, recipe.seed, recipe.out, named, (recipe.edge,), recipe.training, dim=teacher.dim)
+    graph = Recipe(teacher.space, recipe.seed, recipe.out, named, (recipe.edge,), recipe.training)
+    try:
+        return open_nodes(replace(graph, dim=teacher.dim), encode)
+    except OptionError as error:
+        if error.what != TWO_LENGTHS:
+            raise
+        raise OptionError(
+            "the words lie in another space than the teacher's vectors",
+            where=recipe.teacher.checkpoint,
+            wanted=f"vectors of {teacher.dim} entries",
+            got=error.got,
+        ) from error
 
 
 def _drawn_node(node: Node, window: WindowSpec, teacher: OpenTeacher) -> Node:

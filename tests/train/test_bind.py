@@ -16,89 +16,15 @@ from edgebind.errors import OptionError, RecordingError
 from edgebind.models import tower_file
 from edgebind.train import bind, recipe
 from edgebind.train.recipe import Recipe
-
-RECIPE = """
-space = "test"
-seed = 3
-out = "OUT"
-licence = "none"
-
-[nodes.imu]
-modality = "imu"
-tower = "imu-s"
-
-[nodes.imu.window]
-rate_hz = 100.0
-seconds = 2.0
-hop_seconds = 0.5
-channels = ["ax", "ay", "az", "gx", "gy", "gz"]
-units = ["m/s²", "m/s²", "m/s²", "rad/s", "rad/s", "rad/s"]
-
-[nodes.imu.preprocess]
-kind = "imu"
-
-[nodes.text]
-modality = "text"
-tower = "sentences"
-frozen = true
-
-[training]
-steps = 12
-batch = 16
-learning_rate = 0.003
-warmup_steps = 2
-save_every = 5
-
-[[edges]]
-ends = ["imu", "text"]
-temperature = 0.1
-prompt_weight = 0.5
-
-[[edges.data]]
-reader = "spsw"
-path = "DATA"
-folds = [["s01"], ["s02"]]
-
-[[edges.prompts]]
-label = "WALKING"
-texts = ["walking", "a person walking"]
-
-[[edges.prompts]]
-label = "SEATED"
-texts = ["sitting"]
-
-[[edges.questions]]
-name = "activity"
-groups = [["WALKING"], ["SEATED"]]
-"""
-
-
-def _write_person(folder: Path, person: str, seed: int) -> None:
-    rng = np.random.default_rng(seed)
-    lines = ["x_acc,y_acc,z_acc,x_gyro,y_gyro,z_gyro,timestamp,label"]
-    for at in range(800):
-        walking = at < 400
-        swing = 4 * np.sin(at / 8) if walking else 0.0
-        values = np.array([swing, 0, 9.8, 0.5 * swing, 0, 0]) + 0.05 * rng.normal(size=6)
-        label = "WALKING" if walking else "SEATED"
-        lines.append(",".join(f"{v:.5f}" for v in values) + f",{1_600_000_000_000 + at * 10},{label}")
-    (folder / person).mkdir(parents=True)
-    (folder / person / f"{person}_01_sp.csv").write_text("\n".join(lines) + "\n")
+from tests.train import movements
 
 
 @pytest.fixture
 def plan(tmp_path: Path) -> Recipe:
-    for seed, person in enumerate(("s01", "s02", "s03")):
-        _write_person(tmp_path / "data", person, seed)
-    text = RECIPE.replace("OUT", str(tmp_path / "run")).replace("DATA", str(tmp_path / "data"))
+    movements.write_people(tmp_path / "data", "s01", "s02", "s03")
+    text = movements.RECIPE.replace("OUT", str(tmp_path / "run")).replace("DATA", str(tmp_path / "data"))
     (tmp_path / "recipe.toml").write_text(text)
     return recipe.read(tmp_path / "recipe.toml")
-
-
-def _encode(prompts: Sequence[str]) -> np.ndarray:
-    """A stand-in for a sentence encoder: each first letter has a direction of its own."""
-    vectors = np.stack([np.random.default_rng(ord(text.split()[-1][0])).normal(size=32) for text in prompts])
-    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
 
 
 def _with_data(plan: Recipe, **changes: Any) -> Recipe:
@@ -108,7 +34,7 @@ def _with_data(plan: Recipe, **changes: Any) -> Recipe:
 
 def test_learns_what_strangers_do(plan: Recipe) -> None:
     long = replace(plan, training=replace(plan.training, steps=60))
-    report = bind.bind(long, _encode)
+    report = bind.bind(long, movements.encode)
     figures = report["held_out"]["imu-text"][""]["activity"]
     assert figures["balanced_accuracy"] > 0.95
     assert len(figures["folds"]) == 2
@@ -124,7 +50,7 @@ imu = [
 ]
 """)
     edge = replace(plan.edges[0], unseen=str(tmp_path / "unseen.toml"))
-    report = bind.bind(replace(plan, edges=(edge,)), _encode)
+    report = bind.bind(replace(plan, edges=(edge,)), movements.encode)
     figures = report["held_out"]["imu-text"][""]
     # The stand-in encoder knows the last word's first letter alone: w as in walking, s as in sitting.
     twice = 2 * np.array(figures["activity"]["confusion"])
@@ -135,13 +61,13 @@ def test_unseen_words_that_are_missing_are_one_clear_line(plan: Recipe, tmp_path
     (tmp_path / "unseen.toml").write_text('imu = [{ label = "WALKING", texts = ["on foot"] }]')
     edge = replace(plan.edges[0], unseen=str(tmp_path / "unseen.toml"))
     with pytest.raises(OptionError, match="no unseen words for class 'SEATED'"):
-        bind.bind(replace(plan, edges=(edge,)), _encode)
+        bind.bind(replace(plan, edges=(edge,)), movements.encode)
     with pytest.raises(OptionError, match="the file of unseen prompts cannot be read"):
-        bind.bind(replace(plan, edges=(replace(edge, unseen=str(tmp_path / "nowhere")),)), _encode)
+        bind.bind(replace(plan, edges=(replace(edge, unseen=str(tmp_path / "nowhere")),)), movements.encode)
 
 
 def test_the_tower_comes_back_from_its_file(plan: Recipe) -> None:
-    bind.bind(plan, _encode)
+    bind.bind(plan, movements.encode)
     tower, info, bank = tower_file.read(Path(plan.out) / "tower.safetensors")
     assert info.logit_scale == pytest.approx(10)
     assert info.window.length == 200
@@ -153,17 +79,17 @@ def test_the_tower_comes_back_from_its_file(plan: Recipe) -> None:
 def test_a_stopped_run_goes_on_exactly(plan: Recipe, tmp_path: Path) -> None:
     whole = replace(plan, out=str(tmp_path / "whole"))
     stopped = replace(plan, out=str(tmp_path / "stopped"))
-    bind.bind(whole, _encode)
+    bind.bind(whole, movements.encode)
 
     def pull_the_plug(stage: str, step: int, steps: int, loss: float) -> None:
         if step == 7 and stage == "everything":
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        bind.bind(stopped, _encode, progress=pull_the_plug)
+        bind.bind(stopped, movements.encode, progress=pull_the_plug)
     # The state remembers the recipe, and these two differ in `out` alone.
     resumed: list[int] = []
-    bind.bind(stopped, _encode, progress=lambda stage, step, *_: resumed.append(step))
+    bind.bind(stopped, movements.encode, progress=lambda stage, step, *_: resumed.append(step))
     assert resumed[0] == 5, "it went on from the last state instead of starting again"
     weights = [tower_file.read(Path(p.out) / "tower.safetensors")[0].state_dict() for p in (whole, stopped)]
     for name, value in weights[0].items():
@@ -188,8 +114,8 @@ def test_a_stopped_run_goes_on_exactly(plan: Recipe, tmp_path: Path) -> None:
     ],
 )
 def test_a_wrong_recipe_is_one_clear_line(tmp_path: Path, old: str, new: str, message: str) -> None:
-    assert old in RECIPE
-    (tmp_path / "recipe.toml").write_text(RECIPE.replace(old, new))
+    assert old in movements.RECIPE
+    (tmp_path / "recipe.toml").write_text(movements.RECIPE.replace(old, new))
     with pytest.raises(OptionError, match=message) as caught:
         recipe.read(tmp_path / "recipe.toml")
     assert "\n" not in str(caught.value)
@@ -199,17 +125,17 @@ def test_a_class_without_data_is_one_clear_line(plan: Recipe) -> None:
     edge = plan.edges[0]
     flying = replace(edge.prompts[0], label="FLYING")
     with pytest.raises(OptionError, match="class 'FLYING' has no training data"):
-        bind.bind(replace(plan, edges=(replace(edge, prompts=(*edge.prompts, flying)),)), _encode)
+        bind.bind(replace(plan, edges=(replace(edge, prompts=(*edge.prompts, flying)),)), movements.encode)
 
 
 def test_missing_data_is_one_clear_line(plan: Recipe, tmp_path: Path) -> None:
     with pytest.raises(RecordingError, match="no recordings in the layout"):
-        bind.bind(_with_data(plan, path=str(tmp_path / "nowhere")), _encode)
+        bind.bind(_with_data(plan, path=str(tmp_path / "nowhere")), movements.encode)
 
 
 def test_a_stranger_that_is_not_in_the_data_is_one_clear_line(plan: Recipe) -> None:
     with pytest.raises(OptionError, match="a held-out group is not in the data"):
-        bind.bind(_with_data(plan, folds=(("s99",),)), _encode)
+        bind.bind(_with_data(plan, folds=(("s99",),)), movements.encode)
 
 
 def test_a_loss_that_is_no_number_stops_the_run(plan: Recipe) -> None:

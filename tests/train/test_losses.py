@@ -49,3 +49,51 @@ def test_prompt_cross_entropy_is_pytorchs() -> None:
 def test_same_class_marks_pairs_of_one_class() -> None:
     expected = torch.tensor([[1.0, 0, 1], [0, 1, 0], [1, 0, 1]])
     torch.testing.assert_close(losses.same_class(torch.tensor([4, 2, 4])), expected)
+
+
+# --- a student and its teacher ----------------------------------------------------------------------------------------
+
+
+def _entropy_gap(wanted: torch.Tensor, found: torch.Tensor) -> float:
+    """Mean over rows of the sum of p log(p / q), written out."""
+    p, q = torch.softmax(wanted, dim=1), torch.softmax(found, dim=1)
+    return float((p * (p / q).log()).sum(dim=1).mean())
+
+
+def test_affinity_is_the_divergence_of_rows_and_of_columns() -> None:
+    vectors, teacher, anchors = _unit(6, 16), _unit(6, 16).flip(0), _unit(4, 16).flip(1)
+    wanted, found = teacher @ anchors.T / 0.2, vectors @ anchors.T / 0.2
+    expected = _entropy_gap(wanted, found) + _entropy_gap(wanted.T, found.T)
+    assert math.isclose(losses.affinity(vectors, teacher, anchors, temperature=0.2).item(), expected, rel_tol=1e-5)
+
+
+def test_affinity_by_hand() -> None:
+    # The teacher is undecided between two anchors, the student leans by log 3 towards the first: 3/4 against 1/4.
+    teacher, anchors = torch.tensor([[math.sqrt(0.5), math.sqrt(0.5)]]), torch.eye(2)
+    lean = torch.tensor([[math.log(3), 0.0]])
+    by_rows = 0.5 * math.log(0.5 / 0.75) + 0.5 * math.log(0.5 / 0.25)
+    found = losses.affinity(lean, teacher, anchors, temperature=1.0)  # columns of one row have nothing to choose
+    assert math.isclose(found.item(), by_rows, rel_tol=1e-5)
+
+
+def test_a_student_that_is_its_teacher_has_nothing_to_learn() -> None:
+    vectors = _unit(5, 8)
+    assert losses.affinity(vectors, vectors, _unit(3, 8), temperature=0.05).item() < 1e-6
+    assert losses.unit_mse(vectors, vectors).item() == 0
+    moved = vectors.clone().requires_grad_()
+    losses.affinity(moved, vectors, vectors, temperature=0.1).backward()  # type: ignore[no-untyped-call]
+    assert moved.grad is not None
+    torch.testing.assert_close(moved.grad, torch.zeros_like(moved), rtol=0, atol=1e-6)
+
+
+def test_contrast_is_cross_entropy_on_the_diagonal_both_ways() -> None:
+    vectors, teacher = _unit(6, 16), _unit(6, 16).flip(0)
+    logits, diagonal = vectors @ teacher.T / 0.1, torch.arange(6)
+    expected = functional.cross_entropy(logits, diagonal) + functional.cross_entropy(logits.T, diagonal)
+    torch.testing.assert_close(losses.contrast(vectors, teacher, temperature=0.1), expected)
+
+
+def test_distance_of_unit_vectors_is_two_minus_two_cosines() -> None:
+    vectors, teacher = _unit(7, 8), _unit(7, 8).flip(0)
+    expected = 2 - 2 * functional.cosine_similarity(vectors, teacher).mean()
+    torch.testing.assert_close(losses.unit_mse(vectors, teacher), expected)
