@@ -103,7 +103,7 @@ def _workstation() -> Iterator[Finding]:
         ("onnxsim", "edgebind export", "export"),
         ("torch", "edgebind bind, export of a checkpoint", "train"),
         ("sentence_transformers", "edgebind labels", "labels"),
-        ("instant_clip_tokenizer", "prompts for ImageBind", "text"),
+        ("instant_clip_tokenizer", "prompts for ImageBind (x86-64, Python 3.10 to 3.12)", "text"),
         ("av", "sound files other than WAV", "audio"),
     ):
         found = _package("workstation", module, f"for {purpose}: {extras.remedy(extra)}")

@@ -85,7 +85,8 @@ def clean(prompt: str) -> str:
 
 
 def _missing(package: str, error: ImportError) -> MissingDependencyError:
-    line = MissingDependencyError(f"{package} is not installed", remedy=extras.remedy("text"))
+    remedy = f"{extras.remedy('text')} (x86-64 and Python 3.10 to 3.12, for which the tokenizer has wheels)"
+    line = MissingDependencyError(f"{package} is not installed", remedy=remedy)
     line.__cause__ = error
     return line
 
