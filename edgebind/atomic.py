@@ -31,9 +31,11 @@ def directory(target: Path) -> Iterator[Path]:
     ------
     StorageError: when the disk is full or cannot be written.
     """
-    with storage_errors(target):
-        make_folder(target.parent)
+    make_folder(target.parent)
+    try:
         scratch = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    except OSError as error:
+        raise _as_storage_error(error, target) from error
     try:
         with storage_errors(target):
             yield scratch
@@ -50,12 +52,17 @@ def file(target: Path) -> Iterator[Path]:
 
     Raises
     ------
-    StorageError: when the disk is full or cannot be written.
+    StorageError: when the disk is full or cannot be written, or `target` is a folder or a device.
     """
     with storage_errors(target):
-        make_folder(target.parent)
+        if target.exists() and not target.is_file():
+            raise StorageError("is no ordinary file", where=target, remedy="choose another place; nothing was written")
+    make_folder(target.parent)
+    try:
         handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=target.suffix, dir=target.parent)
-        os.close(handle)
+    except OSError as error:
+        raise _as_storage_error(error, target) from error
+    os.close(handle)
     scratch = Path(name)
     try:
         with storage_errors(target):
@@ -157,14 +164,25 @@ def make_folder(folder: Path) -> None:
 
 @contextlib.contextmanager
 def storage_errors(target: Path) -> Iterator[None]:
-    """Trouble with the disk while the block writes `target` comes out as a StorageError, one clear line."""
+    """Trouble with the disk while the block writes `target` comes out as a StorageError, one clear line.
+
+    An error that names a file elsewhere is left as it is: the block was about to read that one.
+    """
     try:
         yield
     except OSError as error:
+        if error.filename is not None and not _is_ours(Path(os.fsdecode(error.filename)), target):
+            raise
         raise _as_storage_error(error, target) from error
 
 
-def _as_storage_error(error: OSError, target: Path) -> Exception:
+def _is_ours(path: Path, target: Path) -> bool:
+    """Whether `path` is `target`, lies in it, or in its scratch folder."""
+    scratch = str(target.absolute().parent / f".{target.name}.")
+    return path.absolute().is_relative_to(target.absolute()) or str(path.absolute()).startswith(scratch)
+
+
+def _as_storage_error(error: OSError, target: Path) -> StorageError:
     remedies = {
         errno.ENOSPC: ("the disk is full", "free some space or choose another place"),
         errno.EDQUOT: ("the disk quota is used up", "free some space or choose another place"),
@@ -172,8 +190,6 @@ def _as_storage_error(error: OSError, target: Path) -> Exception:
         errno.EACCES: ("no permission to write", "choose another place or change its owner"),
         errno.ENOTDIR: ("a part of the path is a file", "choose another place"),
     }
-    if isinstance(error, FileNotFoundError):  # of something that was to be read
-        return error
     what, remedy = remedies.get(
         error.errno or 0, (f"cannot be written: {error.strerror or error}", "choose another place")
     )

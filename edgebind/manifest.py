@@ -76,7 +76,9 @@ def read(path: Path) -> Manifest:
         data = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise BundleError("no bundle here", where=path.parent, wanted=f"a folder with {FILE}") from None
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        raise BundleError(f"cannot be read: {error.strerror or error}", where=path) from error
+    except ValueError as error:
         raise BundleError(f"cannot be read as JSON: {error}", where=path, remedy="export the bundle again") from error
     if not isinstance(data, dict) or data.get("format") != FORMAT:
         got = repr(data.get("format")) if isinstance(data, dict) else type(data).__name__

@@ -124,3 +124,20 @@ def test_a_file_where_a_folder_should_be(tmp_path: Path) -> None:
         atomic.file(tmp_path / "taken" / "out") as scratch,
     ):
         scratch.write_text("never")
+
+
+def test_a_folder_is_no_file_to_replace(tmp_path: Path) -> None:
+    with pytest.raises(StorageError, match="is no ordinary file"), atomic.file(tmp_path) as scratch:
+        scratch.write_text("never")
+    assert _names(tmp_path) == []
+
+
+def test_trouble_with_a_file_that_is_read_is_not_blamed_on_the_target(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError), atomic.directory(tmp_path / "bundle"):
+        (tmp_path / "recording.csv").read_text()
+    with (
+        pytest.raises(StorageError, match="bundle: cannot be written"),
+        atomic.directory(tmp_path / "bundle") as scratch,
+    ):
+        (scratch / "no folder" / "encoder.onnx").write_text("never")
+    assert _names(tmp_path) == []

@@ -90,14 +90,26 @@ def main(arguments: list[str] | None = None) -> int:
         click.echo("edgebind: interrupted; nothing half-written is left", err=True)
         return INTERRUPTED
     except click.ClickException as error:
-        error.show()
+        click.echo(f"edgebind: {_line(error)}", err=True)
         return error.exit_code
     except click.exceptions.Exit as error:
         return error.exit_code
     except EdgebindError as error:
         click.echo(f"edgebind: {error}", err=True)
         return 2
+    except OSError as error:
+        if error.filename is None:
+            raise
+        click.echo(f"edgebind: {error.filename}: {error.strerror}", err=True)  # a path that may not be looked at
+        return 2
     return 0
+
+
+def _line(error: click.ClickException) -> str:
+    """click's own complaint about an option, as one line and with the command that explains it."""
+    line = " ".join(error.format_message().split()).rstrip(".")
+    place = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx is not None else ""
+    return f"{line} (see {place} --help)" if place else line
 
 
 def run() -> None:

@@ -8,12 +8,14 @@ from typing import Any
 
 import click
 
+from edgebind.cli.options import Finite
+
 COLUMNS = ("load_ms", "first_ms", "p50_ms", "p90_ms", "p99_ms", "windows_per_second", "ratio")
 
 
 @click.command("bench")
 @click.argument("folders", nargs=-1, type=click.Path(path_type=Path), metavar="[BUNDLE...]")
-@click.option("--seconds", type=click.FloatRange(0.1, 3600), default=5.0, show_default=True, help="How long, in all.")
+@click.option("--seconds", type=Finite(0.1, 3600), default=5.0, show_default=True, help="How long, in all.")
 @click.option("--batch", type=click.IntRange(1, 4096), default=1, show_default=True, help="Windows in a call.")
 @click.option("--threads", type=click.IntRange(1, 256), help="Upper bound of CPU threads.")
 @click.option("--backend", default="auto", show_default=True, help="Where to run the encoders.")

@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING
 
 import click
 
+from edgebind.cli.options import Finite
+
 if TYPE_CHECKING:
     from edgebind.bundle import Bundle
     from edgebind.labels import LabelBank
     from edgebind.sources.base import Source
+    from edgebind.stream import Stream
 
 SENSORS = {"imu": "IMU", "thermal": "thermal camera"}
 """Sensors of the starter space, as people call them."""
@@ -47,9 +50,7 @@ SENSORS = {"imu": "IMU", "thermal": "thermal camera"}
 )
 @click.option("--threads", type=click.IntRange(1, 256), help="Upper bound of CPU threads.")
 @click.option("--backend", default="auto", show_default=True, help="Where to run the encoder.")
-@click.option(
-    "--duration", type=click.FloatRange(0, min_open=True), metavar="S", help="Stop after S seconds of signal."
-)
+@click.option("--duration", type=Finite(0, min_open=True), metavar="S", help="Stop after S seconds of signal.")
 def command(
     sensor: str | None,
     folder: Path | None,
@@ -168,14 +169,21 @@ def _stream(
     *,
     embedding: bool,
 ) -> None:
+    import contextlib
+
     from edgebind import sinks
     from edgebind.sources.pacing import AT_ONCE
     from edgebind.stream import Stream
     from edgebind.window import make_windower
 
     windower = make_windower(bundle.manifest.window, bundle.manifest.modality)
-    opened = [sinks.open_sink(text, embedding=embedding) for text in sink_texts]
-    stream = Stream(source, windower, bundle, opened, bank=bank, live=speed != AT_ONCE, duration_s=duration)
+    with contextlib.ExitStack() as stack:
+        opened = [stack.enter_context(sinks.open_sink(text, embedding=embedding)) for text in sink_texts]
+        stream = Stream(source, windower, bundle, opened, bank=bank, live=speed != AT_ONCE, duration_s=duration)
+        _run(stream)
+
+
+def _run(stream: Stream) -> None:
     try:
         stream.run()
     except KeyboardInterrupt:

@@ -114,11 +114,12 @@ def _unsafe(file: Path, error: Exception) -> CheckpointError:
 
 
 def _damaged(file: Path, error: Exception) -> CheckpointError:
+    reason = str(error).partition("\n")[0].partition(". ")[0][:120]
     return CheckpointError(
         "truncated, damaged or no checkpoint",
         where=file,
         wanted="torch.save of a state dict, or safetensors",
-        got=(str(error).splitlines() or [type(error).__name__])[0][:120] or type(error).__name__,
+        got=reason or type(error).__name__,
         remedy="get it again and compare its size or hash",
     )
 

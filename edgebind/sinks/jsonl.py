@@ -11,6 +11,7 @@ import json
 from functools import cache
 from io import FileIO
 from pathlib import Path
+from types import TracebackType
 from typing import TextIO
 
 from edgebind.closing import Closing
@@ -46,6 +47,7 @@ class JsonLinesFileSink(Closing):
         self._stream: FileIO | None = None
         self._is_closed = False
         try:
+            self._is_ours_to_remove = not path.exists()
             path.parent.mkdir(parents=True, exist_ok=True)
             # Opened to learn that it can be written, before the work; an older file is emptied by the first line only.
             open(path, "ab").close()
@@ -59,6 +61,7 @@ class JsonLinesFileSink(Closing):
         if self._stream is None:
             # Unbuffered: one line is one call to the system, which a Ctrl-C does not split.
             self._stream = open(self.path, "wb", buffering=0)  # noqa: SIM115
+            self._is_ours_to_remove = False
         begun = self._stream.tell() if self._stream.seekable() else None
         try:
             written = self._stream.write(line)
@@ -75,6 +78,13 @@ class JsonLinesFileSink(Closing):
         if self._stream is not None:
             self._stream.close()
             self._stream = None
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is not None and self._is_ours_to_remove:  # a fault before the first line leaves no empty file behind
+            self.path.unlink(missing_ok=True)
+        self.close()
 
 
 def to_json(embedding: Embedding, *, vector: bool = True) -> str:

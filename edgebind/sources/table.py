@@ -165,6 +165,7 @@ def _parse(lines: Lines, used: Sequence[int], head: _Head, where: Callable[[int]
     """The used columns of some lines as (rows, used)."""
     if not any(text.strip() for text in lines):
         return np.zeros((0, len(used)))
+    _refuse_more_cells(lines, head, where)
     try:
         table = np.loadtxt(
             lines, delimiter=head.delimiter, usecols=used, ndmin=2, comments=None, quotechar='"', dtype=np.float64
@@ -182,6 +183,18 @@ def _parse(lines: Lines, used: Sequence[int], head: _Head, where: Callable[[int]
             got=f"{table[row, column]} {_title(head, used[column])}",
         )
     return table
+
+
+def _refuse_more_cells(lines: Lines, head: _Head, where: Callable[[int], str]) -> None:
+    """Rows with more cells than titles, as decimal commas and unnamed row numbers make them, would be read shifted."""
+    most = len(head.cells)
+    for row, text in enumerate(filter(str.strip, lines)):
+        if text.count(head.delimiter) < most or '"' in text:
+            continue
+        if any(cell.strip() for cell in text.split(head.delimiter)[most:]):
+            got = text.count(head.delimiter) + 1
+            remedy = "write decimals with points, and give every column a title"
+            raise RecordingError("more cells than columns", where=where(row), wanted=most, got=got, remedy=remedy)
 
 
 def _offender(lines: Lines, used: Sequence[int], head: _Head, where: Callable[[int], str]) -> RecordingError | None:
