@@ -1,6 +1,6 @@
 """Distilling: a small student learns to say what its teacher says of the same items.
 
-    each fold    cache the teacher's vectors -> train a student -> measure both on what neither has seen
+    each fold    cache the teacher's vectors -> train a student -> teach it 8 bits -> measure both on what neither has seen
     everything   the same without anything held out: the student that is kept
 
 The run folder:
@@ -16,6 +16,7 @@ The run folder:
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -24,13 +25,16 @@ from torch import nn
 
 from edgebind import atomic
 from edgebind.models import tower_file
-from edgebind.train import distil_report, processes
+from edgebind.train import distil_report, processes, quantisation
 from edgebind.train.distil_recipe import DistilRecipe
-from edgebind.train.distil_report import Judged
+from edgebind.train.distil_report import Drifts, Judged
 from edgebind.train.engine import Engine
+from edgebind.train.fake_quantise import FakeQuantised
 from edgebind.train.journal import Journal
 from edgebind.train.lesson import STUDENT, Reinforced
 from edgebind.train.nodes import Encode
+from edgebind.train.quantisation import Plan
+from edgebind.train.recipe import Training
 from edgebind.train.stage import Stage, open_stage
 from edgebind.train.teacher import require_strangers
 
@@ -69,7 +73,7 @@ def distil(
         run = _Run(recipe, encode, device, journal, progress or _silent)
         folds = [run.fold(number) for number in range(recipe.folds)]
         stage = open_stage(recipe, None, device, encode)
-        student = run.train(stage)
+        student, _ = run.train(stage)
     report = distil_report.make(stage, student, folds)
     processes.wait()
     if processes.rank() == 0:
@@ -95,44 +99,74 @@ class _Run:
 
     def fold(self, number: int) -> Judged:
         """What a student that never saw fold `number` makes of it, beside its teacher; kept on disk until the run ends."""
-        kept = self.out / f"fold-{number}.json"
-        if kept.is_file():
-            table = json.loads(kept.read_text(encoding="utf-8"))
-            if table["recipe"] == repr(self.recipe):
-                return Judged.from_dict(table["results"])
+        path = self.out / f"fold-{number}.json"
+        kept = self._kept(path)
+        if kept is not None:
+            return Judged.from_dict(kept)
         stage = open_stage(self.recipe, number, self._device, self._encode)
-        student = self.train(stage)
-        judged = distil_report.judge(stage, student)
+        student, drifts = self.train(stage)
+        judged = replace(distil_report.judge(stage, student), drifts=drifts)
         if processes.rank() == 0:
             _write_student(self.out / "folds" / f"fold-{number}.safetensors", stage, student, {})
-            with atomic.file(kept) as scratch:
+            with atomic.file(path) as scratch:
                 scratch.write_text(json.dumps({"recipe": repr(self.recipe), "results": judged.to_dict()}), "utf-8")
-            _state(self.out, number).unlink(missing_ok=True)
+            _forget(self.out, number)
         return judged
 
-    def train(self, stage: Stage) -> nn.Module:
-        """The student of a stage, from where a stopped run stands."""
+    def train(self, stage: Stage) -> tuple[nn.Module, Drifts]:
+        """The student of a stage, from where a stopped run stands; and what 8 bits did to it before and after the last."""
         self._ask(stage)
-        training, state = self.recipe.training, _state(self.out, stage.fold)
+        how, recipe = self.recipe.quantisation, self.recipe.training
+        student = self._run(stage.name, stage, stage.student.module, recipe, _state(self.out, stage.fold))
+        if not how.steps:
+            return student, ()
+        plan = self._plan(stage, student)
+        training = quantisation.training_of(recipe, how)
+        state = _state(self.out, stage.fold, "int8-")
+        learned = self._run(f"{stage.name}, 8 bits", stage, FakeQuantised(student, plan.places), training, state)
+        student.load_state_dict(learned.get_submodule("student").state_dict())
+        after = quantisation.drift(stage, student)
+        return student, () if plan.before is None or after is None else (plan.before, after)
+
+    def _run(self, name: str, stage: Stage, student: nn.Module, training: Training, state: Path) -> nn.Module:
+        """Train `student` to the last step; gives the moving average of its weights."""
         engine: Engine[Reinforced] = Engine(
-            stage.lesson(stage.student.module, training.chunks),
+            stage.lesson(student, training.chunks),
             training,
             seed=self.recipe.seed,
-            fingerprint=f"{stage.name}: {self.recipe}",
+            fingerprint=f"{name}: {self.recipe}",
             device=self._device,
         )
         if state.is_file():
             engine.restore(state)
-        self._journal.begin(stage.name, engine.step)
+        self._journal.begin(name, engine.step)
         while engine.step < training.steps:
             step, parts = engine.step, engine.advance()
-            self._journal.write(stage.name, step, parts)
-            self._progress(stage.name, step, training.steps, parts["loss"])
+            self._journal.write(name, step, parts)
+            self._progress(name, step, training.steps, parts["loss"])
             if engine.step % training.save_every == 0:
                 engine.save(state)
         engine.save(state)
-        student: nn.Module = engine.average[STUDENT]
-        return student
+        average: nn.Module = engine.average[STUDENT]
+        return average
+
+    def _plan(self, stage: Stage, student: nn.Module) -> Plan:
+        """What 8 bits will do to the student: found once, by one process, and kept until the run ends."""
+        path = _plan_file(self.out, stage.fold)
+        if processes.rank() == 0 and self._kept(path) is None:
+            table = {"recipe": repr(self.recipe), "results": quantisation.plan(stage, student).to_dict()}
+            with atomic.file(path) as scratch:
+                scratch.write_text(json.dumps(table), encoding="utf-8")
+        processes.wait()
+        return Plan.from_dict(self._kept(path) or {})
+
+    def _kept(self, path: Path) -> dict[str, Any] | None:
+        """What a stopped run of this recipe has left in `path`."""
+        if not path.is_file():
+            return None
+        table = json.loads(path.read_text(encoding="utf-8"))
+        results: dict[str, Any] | None = table["results"] if table["recipe"] == repr(self.recipe) else None
+        return results
 
     def _ask(self, stage: Stage) -> None:
         """Let the teacher speak, once."""
@@ -143,14 +177,23 @@ class _Run:
         stage.cache.fill(stage.draw, stage.teacher_rows, note)
 
 
-def _state(out: Path, fold: int | None) -> Path:
-    return out / ("state.pt" if fold is None else f"fold-{fold}.pt")
+def _state(out: Path, fold: int | None, kind: str = "") -> Path:
+    return out / (f"{kind}state.pt" if fold is None else f"{kind}fold-{fold}.pt")
+
+
+def _plan_file(out: Path, fold: int | None) -> Path:
+    return _state(out, fold, "int8-").with_suffix(".json")
+
+
+def _forget(out: Path, fold: int | None) -> None:
+    for path in (_state(out, fold), _state(out, fold, "int8-"), _plan_file(out, fold)):
+        path.unlink(missing_ok=True)
 
 
 def _clean(out: Path, folds: int) -> None:
     """Kept only as long as the run may have to go on: the next run measures again, whatever has changed since."""
     for fold in (None, *range(folds)):
-        _state(out, fold).unlink(missing_ok=True)
+        _forget(out, fold)
         (out / f"fold-{fold}.json").unlink(missing_ok=True)
 
 

@@ -113,6 +113,23 @@ class Losses:
 
 
 @dataclass(frozen=True)
+class Quantisation:
+    """The last stage, in which the student learns to bear 8 bits."""
+
+    steps: int = 0
+    """0 leaves the stage out."""
+    learning_rate: float = 1e-4
+    """Largest; as in the training before it."""
+    windows: int = 256
+    """Items of the training from which the ranges are taken."""
+
+    def __post_init__(self) -> None:
+        if self.steps < 0 or self.learning_rate <= 0 or self.windows < 16:
+            wanted = "steps >= 0, learning_rate > 0, windows >= 16"
+            raise OptionError("a quantisation that cannot be", wanted=wanted, got=asdict(self))
+
+
+@dataclass(frozen=True)
 class DistilRecipe:
     """All that decides what `edgebind distil` makes."""
 
@@ -133,6 +150,7 @@ class DistilRecipe:
     questions: tuple[Question, ...] = ()
     unseen: str = ""
     """See `edgebind.train.recipe.Edge.unseen`."""
+    quantisation: Quantisation = field(default_factory=Quantisation)
     licence: str = ""
     """Of the weights that come out."""
 

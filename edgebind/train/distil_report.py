@@ -12,6 +12,8 @@ import torch
 from torch import nn
 
 from edgebind import __version__
+from edgebind.calibration import gate
+from edgebind.calibration.gate import Comparison
 from edgebind.signals import Floats
 from edgebind.train import measure, processes
 from edgebind.train.cost import cost_of
@@ -27,6 +29,10 @@ MOST = 2000
 """Items among which it is looked for."""
 
 
+Drifts = tuple[Comparison, ...]
+"""INT8 against FP32 of a student, before and after it learned to bear 8 bits; empty if it did not."""
+
+
 @dataclass(frozen=True)
 class Judged:
     """One fold's results."""
@@ -36,15 +42,17 @@ class Judged:
     items: int
     cosines: float
     """Of all items' two vectors, added up."""
+    drifts: Drifts = ()
 
     def to_dict(self) -> dict[str, Any]:
-        own = {"items": self.items, "cosines": self.cosines}
+        own = {"items": self.items, "cosines": self.cosines, "drifts": [asdict(drift) for drift in self.drifts]}
         return {**own, "student": self.student.to_dict(), "teacher": self.teacher.to_dict()}
 
     @classmethod
     def from_dict(cls, table: Mapping[str, Any]) -> Judged:
         student, teacher = (Measured.from_dict(table[side]) for side in ("student", "teacher"))
-        return cls(student, teacher, table["items"], table["cosines"])
+        drifts = tuple(Comparison(**drift) for drift in table["drifts"])
+        return cls(student, teacher, table["items"], table["cosines"], drifts)
 
 
 def judge(stage: Stage, student: nn.Module) -> Judged:
@@ -93,6 +101,7 @@ def make(stage: Stage, student: nn.Module, folds: Sequence[Judged]) -> dict[str,
         "teacher": {"checkpoint": stage.recipe.teacher.checkpoint, "of": _taught(stage), "held_out": teacher_found},
         "kept": _kept(student_found, teacher_found),
         "likeness": _likeness(folds),
+        "int8": _int8(folds),
         "cost": _costs(stage, student),
         "seed": stage.recipe.seed,
         "recipe": stage.recipe.to_dict(),
@@ -135,6 +144,16 @@ def _kept(student: Mapping[str, Any], teacher: Mapping[str, Any]) -> dict[str, A
 def _likeness(folds: Sequence[Judged]) -> dict[str, Any]:
     items = sum(fold.items for fold in folds)
     return {"items": items, "cosine": round(sum(fold.cosines for fold in folds) / items, 4)} if items else {}
+
+
+def _int8(folds: Sequence[Judged]) -> dict[str, Any]:
+    """The worst fold's drift before and after the student learned to bear 8 bits."""
+    both = [fold.drifts for fold in folds if fold.drifts]
+    names = ("before", "after") if both else ()
+    return {
+        name: gate.worst({str(fold): drifts[at] for fold, drifts in enumerate(both)}).to_dict()
+        for at, name in enumerate(names)
+    }
 
 
 def _costs(stage: Stage, student: nn.Module) -> dict[str, Any]:
@@ -189,6 +208,9 @@ def _remarks(report: Mapping[str, Any]) -> list[str]:
         row = report["held_out"][LIKENESS.name]
         recall = row["student to teacher"]["recall@1"]
         found.append(f"the student's vector finds its teacher's: recall@1 {recall:.3f}, chance {row['chance']:.4f}")
+    for when, drift in report["int8"].items():
+        agreement = "" if drift["agreement"] is None else f", same label {drift['agreement']:.1%}"
+        found.append(f"INT8 {when} fine-tuning, worst fold: cosine to FP32 {drift['cosine_mean']:.5f}{agreement}")
     if report["teacher"]["of"].startswith("one teacher"):
         found.append(report["teacher"]["of"])
     return found

@@ -246,6 +246,32 @@ def _lines_of(path: Path) -> list[bytes]:
 
 
 @pytest.mark.slow
+def test_the_last_stage_teaches_8_bits_and_goes_on_exactly(taught: Path, tmp_path: Path) -> None:
+    text = UNLABELLED.replace("parts = 2", "folds = [['walk_0.csv']]") + "\n[quantisation]\nsteps = 8\nwindows = 32\n"
+    for name in ("whole", "stopped"):
+        (tmp_path / name).mkdir()
+    whole, stopped = (_plan(taught, tmp_path / name, text) for name in ("whole", "stopped"))
+    report = distil.distil(whole)
+    assert set(report["int8"]) == {"before", "after"}
+    assert report["int8"]["after"]["cosine_mean"] > 0.99
+    assert report["int8"]["after"]["windows"] == report["likeness"]["items"]
+
+    def pull_the_plug(stage: str, step: int, steps: int, loss: float | None = None, note: str = "") -> None:
+        if (stage, step) == ("everything, 8 bits", 6):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        distil.distil(stopped, progress=pull_the_plug)
+    distil.distil(stopped)
+    assert _losses(Path(stopped.out)) == _losses(Path(whole.out))
+    assert {stage for stage, *_ in _losses(Path(whole.out))} >= {"fold 1 of 1, 8 bits", "everything, 8 bits"}
+    towers = [tower_file.read(Path(one.out) / "tower.safetensors")[0].state_dict() for one in (whole, stopped)]
+    for name, value in towers[0].items():
+        torch.testing.assert_close(value, towers[1][name], rtol=0, atol=0, msg=name)
+    assert not [*Path(whole.out).glob("*.pt"), *Path(whole.out).glob("int8-*")]
+
+
+@pytest.mark.slow
 def test_two_processes_distil_what_one_does(taught: Path, tmp_path: Path) -> None:
     for name in ("one", "two"):
         (tmp_path / name).mkdir()

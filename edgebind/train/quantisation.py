@@ -1,0 +1,120 @@
+"""The last stage of a distillation: the student learns to bear 8 bits, on the ranges of the project's own calibrator.
+
+    student -> ONNX -> ranges of real windows -> places and grids -> fine-tuning through them -> the student's own weights
+
+What comes out is a student as before: `edgebind export --precision int8` calibrates and gates it like any other.
+"""
+
+from __future__ import annotations
+
+import copy
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import nn
+
+from edgebind.calibration import engine, gate, ladder, qdq, ranges
+from edgebind.calibration.batches import Batch, spread
+from edgebind.calibration.gate import Comparison
+from edgebind.calibration.graph import Graph
+from edgebind.calibration.ladder import Subject
+from edgebind.calibration.ranges import Ranges
+from edgebind.train.distil_recipe import Quantisation
+from edgebind.train.fake_quantise import Place, find_places
+from edgebind.train.recipe import Training
+from edgebind.train.stage import Stage
+
+MOST = 1000
+"""Held-out windows on which INT8 is compared with FP32."""
+CHOOSING = 96
+"""Windows on which the methods are compared."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What INT8 will do to a student."""
+
+    places: tuple[Place, ...]
+    method: str
+    """The calibrator's, which kept the student nearest to FP32."""
+    before: Comparison | None
+    """How far that graph drifts in INT8 on what is held out; None when that is nothing."""
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "places": [asdict(place) for place in self.places],
+            "method": self.method,
+            "before": None if self.before is None else asdict(self.before),
+        }
+
+    @classmethod
+    def from_dict(cls, table: Mapping[str, Any]) -> Plan:
+        before = None if table["before"] is None else Comparison(**table["before"])
+        return cls(tuple(Place(**place) for place in table["places"]), table["method"], before)
+
+
+def training_of(recipe: Training, how: Quantisation) -> Training:
+    """How the last stage trains: as before, for fewer steps and in float32, whose rounding 8 bits can bear."""
+    warmup = min(recipe.warmup_steps, how.steps // 10)
+    return replace(recipe, steps=how.steps, learning_rate=how.learning_rate, warmup_steps=warmup, precision="fp32")
+
+
+def plan(stage: Stage, student: nn.Module) -> Plan:
+    """Calibrate a student on items of its own training, as `edgebind export` would.
+
+    Raises
+    ------
+    MissingDependencyError: onnx, onnxsim, onnxscript or onnxruntime is not installed.
+    ExportError, CalibrationError: the student cannot be exported or calibrated.
+    """
+    with tempfile.TemporaryDirectory() as scratch:
+        graph, found = _calibrated(stage, student, Path(scratch))
+        places = find_places(copy.deepcopy(student).cpu(), Graph.read(graph), found)
+        return Plan(tuple(places), found.method, _drift(stage, graph, found, Path(scratch)))
+
+
+def drift(stage: Stage, student: nn.Module) -> Comparison | None:
+    """How far a student's INT8 graph drifts from its FP32 on what the stage has held out; None when that is nothing."""
+    with tempfile.TemporaryDirectory() as scratch:
+        return _drift(stage, *_calibrated(stage, student, Path(scratch)), Path(scratch))
+
+
+def _calibrated(stage: Stage, student: nn.Module, scratch: Path) -> tuple[Path, Ranges]:
+    """A student's graph, and the ranges of the method that keeps its INT8 nearest to FP32."""
+    windows = _calibration(stage)
+    graph = _exported(student, windows.inputs[:2], scratch)
+    by_method = ranges.collect(graph, [windows])
+    subject = Subject.of(graph, windows, stage.bank, scratch, lambda _: None)
+    method, _ = ladder.choose(subject, by_method, spread([windows], CHOOSING))
+    return graph, by_method[method]
+
+
+def _drift(stage: Stage, graph: Path, found: Ranges, scratch: Path) -> Comparison | None:
+    held_out = [Batch(held.variant, stage.student_inputs(held.items).numpy()) for held in stage.held_out()]
+    if not held_out:
+        return None
+    judged, target = spread(held_out, MOST), scratch / "int8.onnx"
+    qdq.write(graph, found, qdq.TENSORRT, target)
+    reference = engine.embed(graph, judged, optimise=True)
+    return gate.compare(reference, engine.embed(target, judged, optimise=False), stage.bank)
+
+
+def _calibration(stage: Stage) -> Batch:
+    how = stage.recipe.quantisation
+    drawn = stage.draw(how.windows, np.random.default_rng([stage.recipe.seed, how.windows]))
+    return Batch("items of the training", stage.student_inputs(drawn.items).numpy())
+
+
+def _exported(student: nn.Module, example: NDArray[Any], scratch: Path) -> Path:
+    from edgebind.export.simplify import simplify
+    from edgebind.export.torch_onnx import to_onnx
+
+    raw, graph = scratch / "exported.onnx", scratch / "fp32.onnx"
+    to_onnx(copy.deepcopy(student).cpu(), example, raw)
+    simplify(raw, graph)
+    return graph
