@@ -5,8 +5,9 @@ The observer is chosen, and each layer's damage measured, on calibration recordi
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -85,11 +86,14 @@ def damages(subject: Subject, ranges: Ranges, batches: Sequence[Batch]) -> dict[
     reference = engine.embed(subject.graph, batches, optimise=True)
     names = [layer.name for layer in subject.layers]
     found = {}
-    for place, name in enumerate(names, start=1):
-        subject.progress(f"measuring the damage of layer {place} of {len(names)}")
-        others = [other for other in names if other != name]
-        _, comparisons = _graphs(subject, ranges, batches, reference, others)
-        found[name] = 1 - gate.worst(comparisons).cosine_mean
+    # Aside, so that the graphs that the gate has judged stay what they are: they may be the ones that are kept.
+    with tempfile.TemporaryDirectory(dir=subject.scratch) as aside:
+        alone = replace(subject, scratch=Path(aside))
+        for place, name in enumerate(names, start=1):
+            subject.progress(f"measuring the damage of layer {place} of {len(names)}")
+            others = [other for other in names if other != name]
+            _, comparisons = _graphs(alone, ranges, batches, reference, others)
+            found[name] = 1 - gate.worst(comparisons).cosine_mean
     return dict(sorted(found.items(), key=lambda item: -item[1]))
 
 

@@ -73,6 +73,21 @@ def test_the_layer_that_does_the_damage_returns_to_float(
     assert made.report["layers"]["float"][0]["damage"] > 0
 
 
+def test_the_graphs_that_are_kept_are_those_that_were_judged(
+    encoder: Path, walks: list[Batch], bank: LabelBank, tmp_path: Path
+) -> None:
+    (tmp_path / "int8").mkdir()
+    # The aim is out of reach, so every layer's damage is measured; each is too costly to return to float.
+    made = quantise(encoder, walks[:4], walks[4:], bank=bank, scratch=tmp_path / "int8", aim=Bars(1, 1, 1))
+    assert made.kept == ()
+    assert made.report["layers"]["damage"]
+    expected = engine.embed(encoder, walks[4:], optimise=True)
+    for scheme in qdq.SCHEMES:
+        vectors = engine.embed(made.files[scheme.file], walks[4:], optimise=ladder.runs_here(scheme))
+        judged = made.report["graphs"][scheme.file]["cosine_mean"]
+        assert gate.compare(expected, vectors, bank).cosine_mean == pytest.approx(judged, abs=2e-6)
+
+
 def test_a_layers_damage_is_that_of_the_worst_graph(walks: list[Batch], bank: LabelBank, tmp_path: Path) -> None:
     graph = make_encoder(tmp_path / "encoder.fp32.onnx", peak=3000.0)
     subject = ladder.Subject.of(graph, walks[0], bank, tmp_path, lambda _: None)
