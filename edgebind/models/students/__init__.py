@@ -8,7 +8,7 @@
     thermal-xs  (batch, 1, 64, 64)             122,648          2,777,088
     thermal-s   (batch, 1, 64, 64)             390,064         10,862,592
     thermal-m   (batch, 1, 64, 64)             802,632         24,256,512
-    thermal-l   (batch, 1, 64, 64)           2,269,264        123,322,368   a teacher, not for a device
+    thermal-l   (batch, 1, 64, 64)           4,013,160        121,282,560   a teacher, not for a device
     depth-s     (batch, 1, 112, 112)           651,504         29,426,688
     audio-s     (batch, 1, 1, 128, 204)        380,784         54,564,864   of each clip
     vision-s    (batch, 3, 64, 64)             513,776          8,028,160   whole scenes, in colour
@@ -28,11 +28,12 @@ import torch
 from torch import Tensor, nn
 
 from edgebind.errors import OptionError
-from edgebind.models.students import imu
-from edgebind.models.students.imu import ImuCommittee, ImuStudent
+from edgebind.models.students import imu, picture
+from edgebind.models.students.committee import Committee
+from edgebind.models.students.imu import ImuStudent
 from edgebind.models.students.picture import AudioStudent, PictureStudent
 
-__all__ = ["AudioStudent", "ImuCommittee", "ImuStudent", "PictureStudent", "build", "count_macs"]
+__all__ = ["AudioStudent", "Committee", "ImuStudent", "PictureStudent", "build", "count_macs"]
 
 _ARCHITECTURES: dict[str, Callable[..., nn.Module]] = {
     "imu-xs": partial(ImuStudent, channels=(24, 48, 64, 96), local=16, hidden=128),
@@ -42,7 +43,7 @@ _ARCHITECTURES: dict[str, Callable[..., nn.Module]] = {
     "thermal-xs": partial(PictureStudent, widths=(1, 8, 16, 16, 32, 32, 64, 64)),
     "thermal-s": partial(PictureStudent, widths=(1, 16, 32, 32, 64, 64, 128, 128)),
     "thermal-m": partial(PictureStudent, widths=(1, 24, 48, 48, 96, 96, 192, 192)),
-    "thermal-l": partial(PictureStudent, widths=(1, 48, 96, 96, 96, 192, 192, 192, 256, 256)),
+    "thermal-l": picture.make_committee,
     "depth-s": partial(PictureStudent, widths=(1, 16, 32, 64, 64, 128, 128, 192)),
     "audio-s": partial(AudioStudent, widths=(1, 16, 32, 64, 64, 128, 128)),
     "vision-s": partial(PictureStudent, widths=(3, 16, 32, 32, 64, 64), places=8),

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from edgebind.models.students.committee import Committee
+
 VIEWS = 20
 """Channels that `views` makes of six."""
 
@@ -59,26 +61,6 @@ class ImuStudent(nn.Module):
         return functional.normalize(self.head(self.hidden(joined)), dim=1)
 
 
-class ImuCommittee(nn.Module):
-    """Several students that answer together: a teacher. The mean of unit vectors forgets what only one of them believes.
-
-    In training each member sees its own part of the batch, so that they stay strangers to each other, and so that a step
-    costs what one member's would. A batch needs at least two rows for each member, as BatchNorm does.
-    """
-
-    def __init__(self, members: Sequence[nn.Module]) -> None:
-        super().__init__()
-        self.members = nn.ModuleList(members)
-
-    def forward(self, window: Tensor) -> Tensor:
-        """(batch, 6, length) in g and rad/s -> (batch, dim), unit rows."""
-        if self.training:
-            parts = window.tensor_split(len(self.members))
-            return torch.cat([member(part) for member, part in zip(self.members, parts, strict=True)])
-        answers = torch.stack([member(window) for member in self.members])
-        return functional.normalize(answers.mean(dim=0), dim=1)
-
-
 def views(window: Tensor) -> Tensor:
     """What the convolutions read: (batch, 6, length) in g and rad/s -> (batch, VIEWS, length), about -4 to 4.
 
@@ -122,11 +104,11 @@ def _shape(channels: Tensor) -> Tensor:
     return moving / (strength + FLOOR)
 
 
-def make_committee(*, dim: int) -> ImuCommittee:
+def make_committee(*, dim: int) -> Committee:
     """Four students whose first look at the window is of different length, which is what makes them disagree."""
     looks = ((9, 5, 5, 3), (15, 9, 5, 3), (5, 5, 5, 5), (21, 7, 5, 3))
     channels = (96, 160, 224, 320)
     members = [
         ImuStudent(dim=dim, channels=channels, kernels=kernels, local=48, hidden=384, dropout=0.3) for kernels in looks
     ]
-    return ImuCommittee(members)
+    return Committee(members)

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from edgebind.models.students.committee import Committee
+
 
 class _Step(nn.Module):
     """3x3 convolution, BatchNorm, ReLU; halves the image, or keeps its size and adds its input."""
@@ -77,3 +79,8 @@ class _Places(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         narrow = functional.relu(self.norm(self.convolution(features)))
         return functional.adaptive_avg_pool2d(narrow, self.side).flatten(1)
+
+
+def make_committee(*, dim: int) -> Committee:
+    """Five students, each more than twice as large as the one that they teach."""
+    return Committee([PictureStudent(dim=dim, widths=(1, 24, 48, 48, 96, 96, 192, 192)) for _ in range(5)])
