@@ -12,7 +12,7 @@ from edgebind.train import recipe
 RECIPES = Path(starter.__file__).parent / "recipes"
 
 
-@pytest.mark.parametrize("name", ["imu", "thermal"])
+@pytest.mark.parametrize("name", ["imu", "thermal", "thermal_teacher"])
 def test_no_unseen_word_is_trained_on(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(RECIPES.parent.parent.parent)  # recipes are written for the top of the repository
     edge = recipe.read(RECIPES / f"{name}.toml").edges[0]
@@ -22,7 +22,7 @@ def test_no_unseen_word_is_trained_on(name: str, monkeypatch: pytest.MonkeyPatch
     assert not trained & {_plain(text) for bank in banks for text in bank}
 
 
-@pytest.mark.parametrize("name", ["imu", "thermal"])
+@pytest.mark.parametrize("name", ["imu", "thermal", "thermal_teacher"])
 def test_no_text_stands_for_two_classes(name: str) -> None:
     texts = [
         _plain(text) for prompts in recipe.read(RECIPES / f"{name}.toml").edges[0].prompts for text in prompts.texts
