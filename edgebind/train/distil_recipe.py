@@ -9,7 +9,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+import json
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from edgebind.train.recipe import (
     Node,
     Prompts,
     Question,
+    Recipe,
     Training,
     check_questions,
     from_table,
@@ -139,9 +141,11 @@ class DistilRecipe:
     teacher: Teacher
     student: Node
     """Its `window` may be left out: then it is the teacher's."""
-    data: tuple[Data, ...]
     cache: Cache
     training: Training
+    data: tuple[Data, ...] = ()
+    """May be left out where a run of `edgebind bind` teaches: then it is the teacher's own data, with its prompts, questions,
+    unseen words and augmentation."""
     losses: Losses = field(default_factory=Losses)
     text: Node = field(default_factory=lambda: Node("text", "sentences", frozen=True))
     """What speaks for the prompts, in the teacher's space."""
@@ -181,7 +185,7 @@ def read(path: Path) -> DistilRecipe:
     recipe: DistilRecipe = from_table(DistilRecipe, read_toml(path, "the recipe"), where=str(path))
     modalities.get(recipe.student.modality)
     if not recipe.data:
-        raise OptionError("a recipe without data", where=path, wanted="at least one [[data]]")
+        recipe = _with_the_teachers_data(recipe, path)
     if recipe.losses.need_prompts and not recipe.prompts:
         wanted = "prompt_affinity, prompts and labels to be 0, or [[prompts]]"
         raise OptionError("losses need prompts", where=path, wanted=wanted)
@@ -196,3 +200,33 @@ def read(path: Path) -> DistilRecipe:
         )
     check_questions(recipe.edge, path)
     return recipe
+
+
+def _with_the_teachers_data(recipe: DistilRecipe, path: Path) -> DistilRecipe:
+    """What the teacher's own recipe says of the data, for a student that is to learn from the same."""
+    own = Path(recipe.teacher.checkpoint) / "run.json"
+    if not own.is_file():
+        wanted = "at least one [[data]], or a finished run of edgebind bind as teacher"
+        raise OptionError("a recipe without data", where=path, wanted=wanted, got=recipe.teacher.checkpoint)
+    table = json.loads(own.read_text(encoding="utf-8"))["recipe"]
+    taught: Recipe = from_table(Recipe, table, where=str(own))
+    found = [
+        (taught.nodes[edge.ends[0]], edge)
+        for edge in taught.edges
+        if edge.prompts
+        and taught.nodes[edge.ends[0]].modality == recipe.student.modality
+        and recipe.teacher.node in ("", edge.ends[0])
+    ]
+    if len(found) != 1:
+        wanted = "[[data]], or a teacher with one labelled edge of this modality"
+        raise OptionError("a recipe without data", where=path, wanted=wanted, got=f"{len(found)} such edges in {own}")
+    node, edge = found[0]
+    student = replace(recipe.student, augment=recipe.student.augment or node.augment)
+    return replace(
+        recipe,
+        student=student,
+        data=edge.data,
+        prompts=recipe.prompts or edge.prompts,
+        questions=recipe.questions or edge.questions,
+        unseen=recipe.unseen or edge.unseen,
+    )

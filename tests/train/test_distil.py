@@ -132,6 +132,19 @@ def plan(taught: Path, tmp_path: Path) -> DistilRecipe:
     return _plan(taught, tmp_path)
 
 
+def test_a_student_may_learn_from_its_teachers_own_data(taught: Path, tmp_path: Path) -> None:
+    short = RECIPE[: RECIPE.index("[[data]]")]
+    for name in ("whole", "short"):
+        (tmp_path / name).mkdir()
+    whole, plan = _plan(taught, tmp_path / "whole"), _plan(taught, tmp_path / "short", short)
+    assert plan.data == whole.data
+    assert plan.prompts == whole.prompts
+    assert plan.questions == whole.questions
+    stranger = short.replace('"TEACHER"', '"TEACHER/tower.safetensors"')
+    with pytest.raises(OptionError, match=r"a recipe without data .*wanted .*a finished run of edgebind bind"):
+        _plan(taught, tmp_path, stranger)
+
+
 @pytest.mark.slow
 def test_a_student_keeps_what_its_teacher_knows(plan: DistilRecipe) -> None:
     long = replace(plan, training=replace(plan.training, steps=60), cache=replace(plan.cache, records=24))
