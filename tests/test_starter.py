@@ -77,7 +77,7 @@ def test_the_recipe_is_the_bundles(modality: str) -> None:
     pytest.importorskip("torch")
     from edgebind.train import recipe
 
-    plan = recipe.read(starter.HERE / "recipes" / f"{modality}.toml")
+    plan = recipe.read(starter.HERE / "recipes" / f"{modality}-teacher.toml")
     edge = plan.edges[0]
     with edgebind.load(starter.folder(modality, "fp32")) as bundle:
         assert bundle.labels.prompts == tuple(prompts.texts[0] for prompts in edge.prompts)

@@ -19,8 +19,8 @@ def command(recipe_file: Path, threads: int | None, device: str) -> None:
     chunks of each batch under torchrun.
 
     \b
-    edgebind bind edgebind/starter/recipes/imu.toml
-    edgebind export --checkpoint runs/starter-imu/tower.safetensors --precision fp32
+    edgebind bind edgebind/starter/recipes/imu-teacher.toml
+    edgebind export --checkpoint runs/starter-imu-teacher/tower.safetensors --precision fp32
     torchrun --nproc-per-node 2 -m edgebind bind RECIPE.toml --device cuda
     """
     from edgebind import extras

@@ -8,26 +8,41 @@ import pytest
 
 from edgebind import starter
 from edgebind.train import recipe
+from edgebind.train.distil_recipe import DistilRecipe
 
+MODALITIES = starter.MODALITIES
 RECIPES = Path(starter.__file__).parent / "recipes"
 
 
-@pytest.mark.parametrize("name", ["imu", "thermal", "thermal_teacher"])
+@pytest.mark.parametrize("name", MODALITIES)
 def test_no_unseen_word_is_trained_on(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(RECIPES.parent.parent.parent)  # recipes are written for the top of the repository
-    edge = recipe.read(RECIPES / f"{name}.toml").edges[0]
+    edge = recipe.read(RECIPES / f"{name}-teacher.toml").edges[0]
     trained = {_plain(text) for prompts in edge.prompts for text in prompts.texts}
     banks = recipe.read_unseen(edge)
     assert len(banks) >= 4
     assert not trained & {_plain(text) for bank in banks for text in bank}
 
 
-@pytest.mark.parametrize("name", ["imu", "thermal", "thermal_teacher"])
+@pytest.mark.parametrize("name", MODALITIES)
 def test_no_text_stands_for_two_classes(name: str) -> None:
     texts = [
-        _plain(text) for prompts in recipe.read(RECIPES / f"{name}.toml").edges[0].prompts for text in prompts.texts
+        _plain(text)
+        for prompts in recipe.read(RECIPES / f"{name}-teacher.toml").edges[0].prompts
+        for text in prompts.texts
     ]
     assert len(set(texts)) == len(texts)
+
+
+@pytest.mark.parametrize("name", MODALITIES)
+def test_a_student_sees_what_its_teacher_sees(name: str) -> None:
+    path = RECIPES / f"{name}.toml"
+    student: DistilRecipe = recipe.from_table(DistilRecipe, recipe.read_toml(path, "the recipe"), where=str(path))
+    teacher = recipe.read(RECIPES / f"{name}-teacher.toml")
+    assert student.teacher.checkpoint == teacher.out
+    assert student.student.preprocess == teacher.nodes[name].preprocess
+    assert student.licence == teacher.licence
+    assert not student.data, "it learns from the teacher's own"
 
 
 def _plain(text: str) -> str:
