@@ -85,10 +85,15 @@ def file_for(how: Teacher, fold: int | None) -> Path:
 
     Raises
     ------
-    OptionError: the checkpoint is a folder that has no such tower.
+    OptionError: nothing is there, or a folder that has no such tower.
     """
     path = Path(how.checkpoint)
+    if not path.exists():
+        raise OptionError("there is no such teacher", where=path, wanted="a run, a tower, a bundle or a checkpoint")
     if not is_run(how):
+        if path.is_dir() and not (path / MANIFEST).is_file():
+            wanted, remedy = f"run.json or {MANIFEST} in it", "edgebind bind writes run.json when it has finished"
+            raise OptionError("this folder is no teacher", where=path, wanted=wanted, remedy=remedy)
         return path
     stem = "tower" if fold is None else f"folds/fold-{fold}"
     file = path / f"{stem}{f'-{how.node}' if how.node else ''}.safetensors"
