@@ -17,6 +17,11 @@ FLAT = 3
 """So many equal values in a row, at the largest magnitude of the window, are a peak that was cut off."""
 
 
+def covers(begin: float, end: float, span: float, period: float) -> bool:
+    """Whether samples from `begin` to `end` without a gap leave no hole in [0, span), all in nanoseconds."""
+    return begin <= (PAUSE - 1) * period and end >= span - PAUSE * period
+
+
 def holes(timeline: Timeline, start: float, stop: float) -> tuple[float, float]:
     """Share of [start, stop) that samples cover, each for one period, and the longest hole in it in nanoseconds.
 
@@ -24,7 +29,7 @@ def holes(timeline: Timeline, start: float, stop: float) -> tuple[float, float]:
     """
     times, period = timeline.times, timeline.period
     after = timeline.gaps
-    if not len(after) and times[0] <= start + (PAUSE - 1) * period and times[-1] >= stop - PAUSE * period:
+    if not len(after) and covers(times[0] - start, times[-1] - start, stop - start, period):
         return 1.0, 0.0  # nearly always
     # A hole begins where the period of the sample before it ends; so may the window, and the samples may end before it.
     begins = np.concatenate(([start], times[after - 1] + period, [times[-1] + period]))
@@ -35,19 +40,31 @@ def holes(timeline: Timeline, start: float, stop: float) -> tuple[float, float]:
     return float(1.0 - lengths.sum() / (stop - start)), float(lengths.max())
 
 
-def saturation(samples: Floats, units: tuple[str, ...]) -> float:
-    """Share of the values (n, channels) that stand at the sensor's limit.
+def smallest_ranges(units: tuple[str, ...]) -> Floats:
+    """(channels, 1): what a channel must reach before it can be at its sensor's limit."""
+    return np.array([[SMALLEST_RANGE.get(unit, np.inf)] for unit in units], np.float32)
 
-    A limit shows as a flat top: the channel's largest magnitude, repeated at least `FLAT` times in a row, and beyond
+
+def may_saturate(samples: Floats, ranges: Floats) -> bool:
+    """Whether any channel of (channels, n) has as much as one flat top; False says that no part of it is saturated."""
+    loud = np.abs(samples) >= ranges
+    if not np.count_nonzero(loud):
+        return False
+    same = samples[:, 1:] == samples[:, :-1]
+    return np.count_nonzero(same[:, 1:] & same[:, :-1] & loud[:, 2:]) > 0
+
+
+def saturation(samples: Floats, ranges: Floats) -> float:
+    """Share of the values (channels, n) that stand at the sensor's limit.
+
+    A limit shows as a flat top: the channel's largest magnitude, repeated at least `FLAT` times in a row, and not below
     the smallest range of any such sensor.
     """
-    if not len(samples):
+    if not samples.size or not may_saturate(samples, ranges):
         return 0.0
-    largest = np.maximum(samples.max(axis=0), -samples.min(axis=0))
-    floor = np.array([SMALLEST_RANGE.get(unit, np.inf) for unit in units])
-    suspects = np.flatnonzero(largest >= floor)
-    flat = sum(_flat(samples[:, channel], float(largest[channel])) for channel in suspects)
-    return flat / samples.size
+    largest = np.abs(samples).max(axis=1, keepdims=True)
+    suspects = np.flatnonzero(largest >= ranges)
+    return sum(_flat(samples[channel], float(largest[channel, 0])) for channel in suspects) / samples.size
 
 
 def _flat(values: Floats, largest: float) -> int:

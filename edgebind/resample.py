@@ -13,8 +13,12 @@ from functools import cache
 
 import numpy as np
 
+from numpy.typing import NDArray
+
 from edgebind.clock import Reals
 from edgebind.signals import Floats
+
+Numbers = NDArray[np.int64]
 
 FASTER = 1.25
 """Sources faster than the grid by more than this factor are filtered; below it less than a fifth of the band could fold."""
@@ -32,30 +36,41 @@ def oversampling(period_ns: float, step_ns: float) -> int:
     return max(2, int(np.ceil(step_ns / period_ns - 0.05)))
 
 
-def linear(samples: Floats, positions: Reals) -> Floats:
-    """(n, channels) at fractional sample numbers (m,) -> (m, channels), by straight lines."""
-    low = positions.astype(np.int64)
-    part = (positions - low).astype(np.float32)[:, None]
-    left = samples[low]
-    right = samples[np.minimum(low + 1, len(samples) - 1)]
-    straight: Floats = left + (right - left) * part
-    return straight
+def linear(samples: Floats, positions: Reals, first: Numbers, last: Numbers) -> Floats:
+    """Values between samples, by straight lines: (channels, n) -> (windows, channels, m).
+
+    Parameters
+    ----------
+    positions: (windows, m) fractional sample numbers, counted from each window's own first sample.
+    first, last: (windows, 1) numbers of the first and the last sample that each window may use.
+    """
+    whole = np.floor(positions)
+    part = (positions - whole).astype(np.float32)
+    low = whole.astype(np.int64)
+    low += first
+    left = samples.take(low, axis=1)  # (channels, windows, m)
+    low += 1
+    values = samples.take(np.minimum(low, last, out=low), axis=1)
+    values -= left
+    values *= part
+    values += left
+    return np.ascontiguousarray(values.transpose(1, 0, 2))
 
 
-def cubic(samples: Floats, positions: Reals) -> Floats:
-    """(n, channels) at fractional sample numbers (m,) -> (m, channels), by Catmull-Rom's cubic through four samples."""
+def cubic(samples: Floats, positions: Reals, first: Numbers, last: Numbers) -> Floats:
+    """Values between samples, by Catmull-Rom's cubic through four of them; everything else as in `linear`."""
     low = positions.astype(np.int64)
-    u = (positions - low).astype(np.float32)[:, None]
-    last = len(samples) - 1
-    a, b, c, d = (samples[np.clip(low + shift, 0, last)] for shift in (-1, 0, 1, 2))
+    u = (positions - low).astype(np.float32)
+    low += first
+    a, b, c, d = (samples.take(np.clip(low + shift, first, last), axis=1) for shift in (-1, 0, 1, 2))
     curved: Floats = b + 0.5 * u * (c - a + u * (2 * a - 5 * b + 4 * c - d + u * (3 * (b - c) + d - a)))
-    return curved
+    return curved.transpose(1, 0, 2)
 
 
 def decimate(dense: Floats, factor: int) -> Floats:
-    """Low-pass and thin out: ((length - 1) x factor + taps, channels) -> (length, channels), see `low_pass`."""
+    """Low-pass and thin out: (windows, channels, (length - 1) x factor + taps) -> (windows, channels, length)."""
     taps = low_pass(factor)
-    views = np.lib.stride_tricks.sliding_window_view(dense, len(taps), axis=0)[::factor]
+    views = np.lib.stride_tricks.sliding_window_view(dense, len(taps), axis=2)[:, :, ::factor]
     thinned: Floats = views @ taps
     return thinned
 

@@ -12,21 +12,20 @@ on the samples alone, never on how they were cut into chunks: every decision is 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgebind import clock, resample
-from edgebind import modality as modalities
+from edgebind.buffer import Buffer
+from edgebind.clock import Reals
 from edgebind.errors import OptionError, RecordingError
 from edgebind.manifest import WindowSpec
-from edgebind.quality import holes, saturation, saturation_of_frame
+from edgebind.quality import covers, holes, may_saturate, saturation, saturation_of_frame, smallest_ranges
+from edgebind.resample import Numbers
 from edgebind.signals import NANOSECONDS, Chunk, Floats, Quality, Times, Window
-
-if TYPE_CHECKING:
-    from edgebind.sound import SoundWindower
 
 MIN_COVERAGE = 0.5
 """Windows of which real samples cover less than this share are dropped."""
@@ -36,6 +35,9 @@ HISTORY = NANOSECONDS
 """Nanoseconds before a window, or its own length if that is more, whose stamps help to find the sensor's true clock."""
 CROWD = 50_000
 """So many samples and more that do not fill a window: their clock stands still, or runs in another unit."""
+TOGETHER = 32
+"""Windows cut in one pass; the values of more would not fit a small processor's cache."""
+CLEAN = Quality()
 TOO_SOON = 0.75
 """Share of a hop that must have passed before another frame is taken, since cameras are not punctual."""
 
@@ -55,37 +57,18 @@ class Counters:
     """Gaps after which the grid began anew."""
 
 
-@dataclass(slots=True)
-class _Buffer:
-    """The latest samples, end to end in one array that is moved now and then and never grows without bound."""
+class _Even(NamedTuple):
+    """A window whose samples lie on one straight line, complete and without a hole."""
 
-    times: Times = field(default_factory=lambda: np.zeros(0, np.int64))
-    samples: Floats = field(default_factory=lambda: np.zeros((0, 0), np.float32))
-    first: int = 0
-    """Where the samples still needed begin."""
-    end: int = 0
-
-    def append(self, times: Times, samples: Floats) -> None:
-        if self.end + len(times) > len(self.times):
-            self._make_room(len(times), samples.shape[1])
-        self.times[self.end : self.end + len(times)] = times
-        self.samples[self.end : self.end + len(times)] = samples
-        self.end += len(times)
-
-    def _make_room(self, extra: int, channels: int) -> None:
-        kept = slice(self.first, self.end)
-        count = self.end - self.first
-        times, samples = self.times[kept], self.samples[kept]
-        self.times = np.empty(2 * (count + extra) + 1024, np.int64)
-        self.samples = np.empty((len(self.times), channels), np.float32)
-        self.times[:count] = times
-        if count:
-            self.samples[:count] = samples
-        self.first, self.end = 0, count
-
-    def index(self, moment: int) -> int:
-        """The first sample stamped at `moment` or later; `end` if there is none."""
-        return self.first + int(self.times[self.first : self.end].searchsorted(moment))
+    start: int
+    """Nanoseconds."""
+    shift: float
+    """Nanoseconds from the line's first sample to the window's start."""
+    period: float
+    """Nanoseconds."""
+    first: int
+    """Number of the line's first sample."""
+    last: int
 
 
 class Windower:
@@ -108,15 +91,28 @@ class Windower:
         self._step = NANOSECONDS / spec.rate_hz
         self._restart = max(self._span, RESTART)
         self._history = max(self._span, HISTORY)
-        self._factor = 1
+        self._ranges = smallest_ranges(spec.units)
+        self._filter(1)
         self._begin()
 
     def _begin(self) -> None:
-        self._buffer = _Buffer()
+        self._buffer = Buffer(len(self.spec.channels))
         self._start = 0
         self._wait = 0
         """Samples to wait for beyond the one that seemed to complete the window."""
         self._origin = ""
+
+    def _filter(self, factor: int) -> None:
+        """From here on compute so many values for each grid step: 1 for straight lines, more for a low-pass filter."""
+        self._factor = factor
+        reach = resample.REACH * factor if factor > 1 else 0
+        self._grid = np.arange(-reach, (self.spec.length - 1) * factor + reach + 1) * (self._step / factor)
+        """Nanoseconds from a window's start at which values are computed."""
+        self._reach = round(self._span - self._step + (resample.REACH * self._step if reach else 0))
+        """Nanoseconds from a window's start to the stamp that seems to complete it: its last point, and what the filter
+        needs beyond it."""
+        self._edges = np.array([-self._history, self._reach])
+        """The same for the stamps that help to find the clock."""
 
     def push(self, chunk: Chunk) -> list[Window]:
         """Take some samples; returns the windows that they complete.
@@ -131,10 +127,11 @@ class Windower:
         self._origin = chunk.origin
         self.counters.samples += len(chunk)
         times, samples = chunk.times, np.asarray(chunk.samples, np.float32)
-        steps = self._steps(times)
-        if steps.min() > 0 and steps.max() <= self._restart:  # nearly always
-            return self._take(times, samples)
-        return self._take_carefully(times, samples, steps)
+        since = int(times[0]) - self._buffer.latest if self._buffer.end else 1
+        if since > 0 and int(times[-1]) - int(times[0]) + since <= self._restart:
+            if not np.count_nonzero(times[1:] <= times[:-1]):
+                return self._take(times, samples)  # nearly always
+        return self._take_carefully(times, samples)
 
     def finish(self) -> list[Window]:
         """The signal has ended: returns the windows that were still waiting. Another signal may follow."""
@@ -155,16 +152,9 @@ class Windower:
         if len(chunk.times) != shape[0]:
             raise RecordingError("each sample needs a time", where=where, wanted=shape[0], got=len(chunk.times))
 
-    def _steps(self, times: Times) -> Times:
-        """Nanoseconds since the sample before, for each sample; 1 for the very first."""
-        steps = np.empty(len(times), np.int64)
-        np.subtract(times[1:], times[:-1], out=steps[1:])
-        buffer = self._buffer
-        steps[0] = times[0] - buffer.times[buffer.end - 1] if buffer.end else 1
-        return steps
-
-    def _take_carefully(self, times: Times, samples: Floats, steps: Times) -> list[Window]:
+    def _take_carefully(self, times: Times, samples: Floats) -> list[Window]:
         """Refuse time that goes backwards, leave out repeated samples, and begin anew after long gaps."""
+        steps = np.diff(times, prepend=self._buffer.latest if self._buffer.end else times[0] - 1)
         if steps.min() < 0:
             raise RecordingError("time goes backwards", where=self._origin or None)
         keep = np.flatnonzero((steps > 0) | ~self._repeats(samples))
@@ -184,7 +174,7 @@ class Windower:
         """Which samples have the values of the one before."""
         buffer = self._buffer
         same = np.zeros(len(samples), bool)
-        same[0] = bool(buffer.end) and bool((buffer.samples[buffer.end - 1] == samples[0]).all())
+        same[0] = bool(buffer.end) and bool((buffer.samples[:, buffer.end - 1] == samples[0]).all())
         same[1:] = (samples[1:] == samples[:-1]).all(axis=1)
         return same
 
@@ -195,7 +185,7 @@ class Windower:
         if not buffer.end:
             self._start = int(times[0])
         buffer.append(times, samples)
-        if times[-1] < self._complete_at():
+        if buffer.latest < self._start + self._reach:
             self._refuse_crowd()
             return []
         return self._ready(final=False)
@@ -204,45 +194,76 @@ class Windower:
         """Every window that the samples at hand complete."""
         found: list[Window] = []
         buffer = self._buffer
-        while buffer.end > buffer.first:
-            needed = buffer.index(self._complete_at()) + self._wait
-            if needed >= buffer.end and not final:
+        while buffer.end > buffer.first and (final or buffer.latest >= self._start + self._reach):
+            evens = [] if self._wait else self._even_ahead()
+            if evens:
+                self._emit(found, self._cut_even(evens))
+                continue
+            window = self._next_uneven(final)
+            if window is None:
                 break
+            self._emit(found, [window])
+        return found
+
+    def _even_ahead(self) -> list[_Even]:
+        """The next windows that are complete, on a clock that is plainly even, as far as it is."""
+        buffer = self._buffer
+        count = min(TOGETHER, (buffer.latest - self._start - self._reach) // self._hop + 1)
+        if count < 1:
+            return []
+        starts = np.arange(self._start, self._start + count * self._hop, self._hop)
+        stretches = buffer.indices(starts[:, None] + self._edges)
+        found: list[_Even] = []
+        for line, (first, last) in zip(clock.even_lines(buffer.times, stretches), stretches.tolist(), strict=True):
+            if line is None or resample.oversampling(line.period, self._step) != self._factor:
+                break
+            start = self._start + len(found) * self._hop
+            shift = start - int(buffer.times[first]) - line.offset
+            end = line.period * (last - first) - shift
+            if self._lacks(end) or not covers(-shift, end, self._span, line.period):
+                break
+            found.append(_Even(start, shift, line.period, first, last))
+        return found
+
+    def _lacks(self, end: float) -> float:
+        """Nanoseconds by which samples that end at `end` after the window's start are too few for it; 0 if they do."""
+        return max(0.0, self._reach - self._step / 2 - end)
+
+    def _next_uneven(self, final: bool) -> Window | None:
+        """The next window, whatever its clock does; None if it needs more samples."""
+        buffer = self._buffer
+        while True:
+            needed = buffer.index(self._start + self._reach) + self._wait
+            if needed >= buffer.end and not final:
+                return None
             first = buffer.index(self._start - self._history)
             last = min(needed, buffer.end - 1)
             last_chance = final and last == buffer.end - 1
             timeline = clock.straighten(buffer.times[first : last + 1], final=last_chance)
             if self._needs_filter(timeline):
                 continue  # and so it needs the samples that the filter reaches
-            more = self._missing(timeline, int(buffer.times[first]), last_chance)
+            more = self._missing(timeline, self._start - int(buffer.times[first]), last_chance)
             if more is None:
-                break
-            if more:
-                self._wait += more
-                continue
-            self._emit(found, self._cut(timeline, first))
-        return found
-
-    def _complete_at(self) -> int:
-        """The stamp at which the window seems complete: its last point, and what the filter needs beyond it."""
-        return round(self._start + self._span - self._step + self._margin())
-
-    def _margin(self) -> float:
-        return resample.REACH * self._step if self._factor > 1 else 0.0
+                return None
+            if not more:
+                return self._cut(timeline, first)
+            self._wait += more
 
     def _needs_filter(self, timeline: clock.Timeline) -> bool:
         """Whether the source turns out to be faster than the grid: seen at the first window, and when its rate changes."""
-        before, self._factor = self._factor, resample.oversampling(timeline.period, self._step)
-        return self._factor > 1 and before == 1
+        before, factor = self._factor, resample.oversampling(timeline.period, self._step)
+        if factor != before:
+            self._filter(factor)
+        return factor > 1 and before == 1
 
-    def _missing(self, timeline: clock.Timeline, origin: int, final: bool) -> int | None:
+    def _missing(self, timeline: clock.Timeline, start: int, final: bool) -> int | None:
         """How many more samples the window needs: 0 if it is complete, None if it never will be."""
+        end = float(timeline.times[-1]) - start
         if final:
-            covered = origin + timeline.times[-1] + max(timeline.period, self._step)
-            return 0 if covered >= self._start + self._span - self._step / 2 else None
+            return 0 if end + max(timeline.period, self._step) >= self._span - self._step / 2 else None
         if timeline.undecided:
             return timeline.undecided
-        lack = self._complete_at() - self._step / 2 - (origin + timeline.times[-1])
+        lack = self._lacks(end)
         return max(1, int(lack / timeline.period)) if lack > 0 and timeline.period > 0 else 0
 
     def _refuse_crowd(self) -> None:
@@ -254,33 +275,52 @@ class Windower:
                 got=f"{self._buffer.end - self._buffer.first} samples that do not fill it",
             )
 
+    def _cut_even(self, evens: list[_Even]) -> list[Window]:
+        """Many windows in one pass; what each holds is the same to the last bit as if it were cut alone."""
+        _, shift, period, first, last = (np.array(column)[:, None] for column in zip(*evens, strict=True))
+        values = self._values(clock.along(self._grid + shift, period, last - first), first, last)
+        inside = [self._inside(even) for even in evens]
+        saturated = [0.0] * len(evens)
+        samples = self._buffer.samples
+        if may_saturate(samples[:, inside[0].start : inside[-1].stop], self._ranges):
+            saturated = [saturation(samples[:, part], self._ranges) for part in inside]
+        return [
+            Window(even.start, even.start + self._span, own, Quality(saturated=share) if share else CLEAN, self._origin)
+            for even, own, share in zip(evens, values, saturated, strict=True)
+        ]
+
+    def _inside(self, even: _Even) -> slice:
+        """Numbers of the samples in the window, one to either side included."""
+        count = even.last - even.first
+        begin = min(max(int(even.shift / even.period), 0), count)
+        stop = min(max(int((even.shift + self._span) / even.period), 0), count)
+        return slice(even.first + begin, even.first + stop + 1)
+
     def _cut(self, timeline: clock.Timeline, first: int) -> Window:
         buffer = self._buffer
-        stamps = buffer.times[first : first + len(timeline.times)]
-        samples = buffer.samples[first : first + len(timeline.times)]
-        start = float(self._start - int(stamps[0]))
-        factor = self._factor
-        grid = start + np.arange(self.spec.length, dtype=np.float64) * self._step
-        if factor == 1:
-            values = resample.linear(samples, timeline.positions(grid))
-        else:
-            reach = resample.REACH * factor
-            dense = np.arange(-reach, (self.spec.length - 1) * factor + reach + 1, dtype=np.float64)
-            values = resample.cubic(samples, timeline.positions(start + dense * (self._step / factor)))
-            values = resample.decimate(values, factor)
+        last = first + len(timeline.times) - 1
+        start = float(self._start - int(buffer.times[first]))
+        numbers = np.array([[first]]), np.array([[last]])
+        shift = start - float(timeline.times[0])
+        values = self._values(timeline.positions(self._grid + shift)[None], *numbers)[0]
         coverage, longest = holes(timeline, start, start + self._span)
-        inside = timeline.positions(np.array([start, start + self._span])).astype(np.int64)
-        saturated = saturation(samples[inside[0] : inside[1] + 1], self.spec.units)
-        quality = Quality(coverage, longest / 1e6, saturated)
-        return Window(self._start, self._start + self._span, np.ascontiguousarray(values.T), quality, self._origin)
+        begin, stop = timeline.positions(np.array([shift, shift + self._span])).astype(np.int64) + first
+        quality = Quality(coverage, longest / 1e6, saturation(buffer.samples[:, begin : stop + 1], self._ranges))
+        return Window(self._start, self._start + self._span, values, quality, self._origin)
 
-    def _emit(self, found: list[Window], window: Window) -> None:
-        if window.quality.coverage >= self._min_coverage:
-            self.counters.windows += 1
-            found.append(window)
-        else:
-            self.counters.dropped += 1
-        self._start += self._hop
+    def _values(self, positions: Reals, first: Numbers, last: Numbers) -> Floats:
+        """The buffer's samples at some positions of each window, thinned out to the grid: (windows, channels, length)."""
+        if self._factor == 1:
+            return resample.linear(self._buffer.samples, positions, first, last)
+        dense = resample.cubic(self._buffer.samples, positions, first, last)
+        return np.ascontiguousarray(resample.decimate(dense, self._factor))
+
+    def _emit(self, found: list[Window], windows: list[Window]) -> None:
+        kept = [window for window in windows if window.quality.coverage >= self._min_coverage]
+        self.counters.windows += len(kept)
+        self.counters.dropped += len(windows) - len(kept)
+        found += kept
+        self._start += self._hop * len(windows)
         self._wait = 0
         self._buffer.first = self._buffer.index(self._start - self._history)
 
