@@ -12,8 +12,9 @@ graph reads no file that is not one of the bundle's own.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -49,6 +50,7 @@ class Bundle(Closing):
         self.manifest = description
         self.labels = bank
         self._preprocess = preprocess.build(description.preprocess)
+        self._prepare_many: Callable[[Samples], Samples] | None = getattr(self._preprocess, "batch", None)
         self._backend_name = backend
         self._threads = threads
         self._backend: Backend | None = None
@@ -78,6 +80,9 @@ class Bundle(Closing):
         OptionError: no windows.
         RecordingError: a window of the wrong shape, windows of unequal length, or values that are no numbers.
         """
+        if self._prepare_many is not None and len(windows) > 1 and (together := _together(windows)) is not None:
+            with contextlib.suppress(RecordingError):  # whose window is at fault is found out below
+                return self._prepare_many(together)
         inputs = [self._prepare(window) for window in windows]
         if not inputs:
             raise OptionError("nothing to embed", wanted="at least one window", got=0)
@@ -125,6 +130,15 @@ class Bundle(Closing):
     def __repr__(self) -> str:
         of = self.manifest
         return f"<Bundle {of.space} {of.modality} {of.precision}, {of.dim} dimensions, {len(self.labels)} labels>"
+
+
+def _together(windows: Windows) -> Samples | None:
+    """Windows of a signal as one array (n, channels, length); None if they are not all of one shape."""
+    samples = [window.samples if isinstance(window, Window) else window for window in windows]
+    first = samples[0]
+    if not all(isinstance(item, np.ndarray) and item.shape == first.shape for item in samples):
+        return None
+    return np.stack(samples)
 
 
 def _as_array(samples: object) -> Samples:

@@ -11,6 +11,8 @@ from edgebind import archive, atomic
 from edgebind.errors import BundleError, OptionError, RecordingError
 from edgebind.signals import Floats
 
+SAFE = 50.0
+"""e to the power of this, or of its negative, is far from float32's limits."""
 REMEDY = "make it with: edgebind labels PROMPT... --out FILE.npz"
 
 
@@ -55,9 +57,14 @@ class LabelBank:
         """
         if not len(self):
             return np.zeros((len(vectors), 0), np.float32)
-        logits = logit_scale * self.logit_scale * (vectors @ self.embeddings.T)
-        odds = np.exp(logits - logits.max(axis=1, keepdims=True))
-        return odds / odds.sum(axis=1, keepdims=True)
+        odds = vectors @ self.embeddings.T
+        scale = logit_scale * self.logit_scale
+        odds *= scale
+        if scale > SAFE:
+            odds -= odds.max(axis=1, keepdims=True)
+        np.exp(odds, out=odds)
+        odds /= np.add.reduce(odds, axis=1, keepdims=True)
+        return odds
 
     def to_npz(self, path: Path) -> None:
         """Write `prompts`, `embeddings`, `space` and `logit_scale`, whole or not at all; the same bank, the same bytes."""

@@ -28,11 +28,10 @@ def finite(array: Array, what: str) -> Array:
     if array.dtype != np.float32:
         with np.errstate(over="ignore"):
             values = array.astype(np.float32)
-    good = np.isfinite(values)
-    if not good.all():
-        bad = int(good.size - np.count_nonzero(good))
+    bad = values.size - np.count_nonzero(np.isfinite(values))
+    if bad:
         raise RecordingError(
-            f"{what} holds NaN or infinity", wanted="finite values", got=f"{bad} of {good.size} values"
+            f"{what} holds NaN or infinity", wanted="finite values", got=f"{bad} of {values.size} values"
         )
     return values
 
