@@ -45,8 +45,8 @@ class Buffer:
 
     def index(self, moment: int) -> int:
         """Number of the first sample stamped at `moment` or later; `end` if there is none."""
-        return self.first + int(self.times[self.first : self.end].searchsorted(moment))
+        return int(self.times[: self.end].searchsorted(moment))
 
     def indices(self, moments: Times) -> NDArray[np.int64]:
         """The same for any number of moments."""
-        return self.first + self.times[self.first : self.end].searchsorted(moments)
+        return self.times[: self.end].searchsorted(moments)

@@ -15,6 +15,7 @@ are believed as they stand.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -62,21 +63,21 @@ class Timeline:
     """Whether all of it is one straight line."""
 
     def positions(self, moments: Reals) -> Reals:
-        """Fractional sample numbers, 0 to n - 1, at `moments` (nanoseconds after sample 0 was taken)."""
+        """Fractional sample numbers, from 0 to `before` the last, at `moments` (nanoseconds after sample 0 was taken)."""
         last = len(self.times) - 1
         if self.is_even:
-            return along(moments, self.period, last)
-        return np.interp(moments, self.times - self.times[0], np.arange(last + 1, dtype=np.float64))
+            numbers = np.maximum(moments / self.period, 0.0)
+        else:
+            numbers = np.interp(moments, self.times - self.times[0], np.arange(last + 1.0))
+        return np.minimum(numbers, before(last))
 
 
 NO_GAPS = np.zeros(0, np.int64)
 
 
-def along(since: Reals, period: Reals | float, last: NDArray[np.int64] | int) -> Reals:
-    """Fractional sample numbers, 0 to `last`, so many nanoseconds after sample 0 of a straight line."""
-    numbers = since / period
-    np.maximum(numbers, 0.0, out=numbers)
-    return np.minimum(numbers, last, out=numbers)
+def before(last: int) -> float:
+    """The largest fractional number below that of the last sample: there is a sample after it to draw a line to."""
+    return math.nextafter(last, 0.0)
 
 
 def straighten(stamps: Times, *, final: bool = True) -> Timeline:
@@ -102,73 +103,54 @@ def straighten(stamps: Times, *, final: bool = True) -> Timeline:
     return Timeline(times, line.period, NO_GAPS, is_even=True)
 
 
-def even_lines(stamps: Times, stretches: NDArray[np.int64]) -> list[Line | None]:
+def even_lines(stamps: Times, stretches: Sequence[tuple[int, int]]) -> list[Line | None]:
     """The lines that `straighten` would draw through many stretches, to the last bit, at a fraction of the cost.
 
     Parameters
     ----------
-    stretches: (n, 2) numbers of the first and the last stamp of each stretch, in rising order; they may overlap.
+    stretches: numbers of the first and the last stamp of each, in rising order; they may overlap.
 
     Returns
     -------
-    None for a stretch that is not plainly even, and has to be looked at by `straighten`.
+    None for a stretch that is not plainly even: `straighten` has to look at it.
     """
-    if int((stretches[:, 1] - stretches[:, 0]).min()) < FEW - 1:
+    base, end = stretches[0][0], stretches[-1][1]
+    if any(last - first < FEW - 1 or stamps.item(last) == stamps.item(first) for first, last in stretches):
         return [None] * len(stretches)
-    base, count = int(stretches[0, 0]), int(stretches[-1, 1] - stretches[0, 0]) + 1
-    since = stamps[base : base + count] - stamps[base]
-    numbers = np.arange(count)
-    pace = int(since[-1]) // (count - 1)
-    off = since - pace * numbers
-    steps = np.zeros(count, np.int64)
-    np.subtract(since[1:], since[:-1], out=steps[:-1])
-    bounds = stretches - base
-    each = bounds.ravel()  # `reduceat` goes from one of these up to the next: the last sample of a stretch is left out
-    early, late = np.minimum.reduceat(off, each)[::2].tolist(), np.maximum.reduceat(off, each)[::2].tolist()
+    origin, count = stamps.item(base), end - base + 1
+    pace = max(1, (stamps.item(end) - origin) // (count - 1))
+    bounds = np.array([number - base for stretch in stretches for number in stretch])
+    off = stamps[base : end + 1] - np.arange(origin, origin + count * pace, pace)
+    # `reduceat` goes from one bound up to the next one, which is left out; so is the last sample of each stretch.
+    early, late = np.minimum.reduceat(off, bounds)[::2].tolist(), np.maximum.reduceat(off, bounds)[::2].tolist()
     if count * count * max(max(late), -min(early)) >= 1 << 62:  # the sums below would not fit
         return [None] * len(stretches)
-    rows = zip(
-        bounds.tolist(),
-        since[bounds].tolist(),
-        np.minimum.reduceat(steps, each)[::2].tolist(),
-        np.maximum.reduceat(steps, each)[::2].tolist(),
-        early,
-        late,
-        np.add.reduceat(off, each)[::2].tolist(),
-        np.add.reduceat(off * numbers, each)[::2].tolist(),
-        strict=True,
-    )
-    return [_even_line(pace, *row) for row in rows]
+    totals = np.add.reduceat(off, bounds)[::2].tolist()
+    moments = np.add.reduceat(off * np.arange(count), bounds)[::2].tolist()
+    lines: list[Line | None] = []
+    for (first, last), low, high, total, moment in zip(stretches, early, late, totals, moments, strict=True):
+        number, since, rest = last - base, stamps.item(first) - origin, off.item(last - base)
+        line = _fit(first - base, number, since, pace, total + rest, moment + rest * number)
+        swing = max(high, rest) - min(low, rest)
+        lines.append(line if _is_plain(stamps[first : last + 1], line, pace, swing) else None)
+    return lines
 
 
-def _even_line(
-    pace: int,
-    ends: tuple[int, int],
-    stamps: tuple[int, int],
-    least: int,
-    most: int,
-    early: int,
-    late: int,
-    total: int,
-    moment: int,
-) -> Line | None:
-    """The line through a stretch, if it is plainly even.
+def _is_plain(stamps: Times, line: Line, pace: int, swing: int) -> bool:
+    """Whether a line goes through evenly spaced stamps and leaves none more than a period away.
 
     Parameters
     ----------
-    ends, stamps: number and stamp of its first and last sample.
-    least, most: nanoseconds between two stamps.
-    early, late: the smallest and the largest `stamp - pace x number`, without the last sample.
-    total, moment: see `_fit`, without the last sample.
+    swing: how far apart, in nanoseconds, the stamps lie when `pace x number` is taken from each.
     """
-    (first, last), (start, stop) = ends, stamps
-    mean = (stop - start) / (last - first)
-    if most > (1 + EVEN) * mean or least < (1 - EVEN) * mean or mean == 0:
-        return None
-    off = stop - pace * last
-    line = _fit(first, last, start, pace, total + off, moment + off * last)
-    # Least squares go through the middle 5/6 of what they are drawn through: nothing is further off than a period.
-    return line if max(late, off) - min(early, off) <= 0.75 * line.period else None
+    # Least squares stay within 5/6 of the swing around its middle, so no stamp is further off than 4/3 of it.
+    if swing > 0.75 * line.period:
+        return False
+    mean = (stamps.item(-1) - stamps.item(0)) / (len(stamps) - 1)
+    if swing + abs(mean - pace) <= EVEN * mean:  # then no step can differ by more
+        return True
+    steps = stamps[1:] - stamps[:-1]
+    return bool(steps.max() <= (1 + EVEN) * mean and steps.min() >= (1 - EVEN) * mean)
 
 
 def _exact_line(since: Times) -> Line:

@@ -36,13 +36,13 @@ def oversampling(period_ns: float, step_ns: float) -> int:
     return max(2, int(np.ceil(step_ns / period_ns - 0.05)))
 
 
-def linear(samples: Floats, positions: Reals, first: Numbers, last: Numbers) -> Floats:
+def linear(samples: Floats, positions: Reals, first: Numbers | int) -> Floats:
     """Values between samples, by straight lines: (channels, n) -> (windows, channels, m).
 
     Parameters
     ----------
-    positions: (windows, m) fractional sample numbers, counted from each window's own first sample.
-    first, last: (windows, 1) numbers of the first and the last sample that each window may use.
+    positions: (windows, m) fractional sample numbers, counted from each window's own first sample, below its last.
+    first: number of each window's first sample, (windows, 1).
     """
     whole = np.floor(positions)
     part = (positions - whole).astype(np.float32)
@@ -50,15 +50,20 @@ def linear(samples: Floats, positions: Reals, first: Numbers, last: Numbers) -> 
     low += first
     left = samples.take(low, axis=1)  # (channels, windows, m)
     low += 1
-    values = samples.take(np.minimum(low, last, out=low), axis=1)
+    values = samples.take(low, axis=1, mode="clip")  # a window of one sample has nothing to its right
     values -= left
     values *= part
     values += left
     return np.ascontiguousarray(values.transpose(1, 0, 2))
 
 
-def cubic(samples: Floats, positions: Reals, first: Numbers, last: Numbers) -> Floats:
-    """Values between samples, by Catmull-Rom's cubic through four of them; everything else as in `linear`."""
+def cubic(samples: Floats, positions: Reals, first: Numbers | int, last: Numbers | int) -> Floats:
+    """Values between samples, by Catmull-Rom's cubic through four of them; otherwise as `linear`.
+
+    Parameters
+    ----------
+    first, last: numbers of the first and the last sample that each window may use, (windows, 1).
+    """
     low = positions.astype(np.int64)
     u = (positions - low).astype(np.float32)
     low += first

@@ -12,8 +12,9 @@ on the samples alone, never on how they were cut into chunks: every decision is 
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +25,6 @@ from edgebind.clock import Reals
 from edgebind.errors import OptionError, RecordingError
 from edgebind.manifest import WindowSpec
 from edgebind.quality import covers, holes, may_saturate, saturation, saturation_of_frame, smallest_ranges
-from edgebind.resample import Numbers
 from edgebind.signals import NANOSECONDS, Chunk, Floats, Quality, Times, Window
 
 MIN_COVERAGE = 0.5
@@ -69,6 +69,8 @@ class _Even(NamedTuple):
     first: int
     """Number of the line's first sample."""
     last: int
+    is_inside: bool
+    """Whether there are samples to both sides of all of it."""
 
 
 class Windower:
@@ -106,13 +108,12 @@ class Windower:
         """From here on compute so many values for each grid step: 1 for straight lines, more for a low-pass filter."""
         self._factor = factor
         reach = resample.REACH * factor if factor > 1 else 0
-        self._grid = np.arange(-reach, (self.spec.length - 1) * factor + reach + 1) * (self._step / factor)
+        grid = np.arange(-reach, (self.spec.length - 1) * factor + reach + 1) * (self._step / factor)
+        self._grid: Reals = grid[None]
         """Nanoseconds from a window's start at which values are computed."""
         self._reach = round(self._span - self._step + (resample.REACH * self._step if reach else 0))
         """Nanoseconds from a window's start to the stamp that seems to complete it: its last point, and what the filter
         needs beyond it."""
-        self._edges = np.array([-self._history, self._reach])
-        """The same for the stamps that help to find the clock."""
 
     def push(self, chunk: Chunk) -> list[Window]:
         """Take some samples; returns the windows that they complete.
@@ -193,49 +194,55 @@ class Windower:
     def _ready(self, *, final: bool) -> list[Window]:
         """Every window that the samples at hand complete."""
         found: list[Window] = []
-        buffer = self._buffer
-        while buffer.end > buffer.first and (final or buffer.latest >= self._start + self._reach):
-            evens = [] if self._wait else self._even_ahead()
-            if evens:
-                self._emit(found, self._cut_even(evens))
-                continue
-            window = self._next_uneven(final)
-            if window is None:
-                break
-            self._emit(found, [window])
+        while self._is_one_due(final):
+            factor = self._factor
+            for even, group in itertools.groupby([None] if self._wait else self._plan(), key=bool):
+                if even:
+                    self._emit(found, self._cut_even(list(group)))
+                elif not all(self._next_uneven(found, final) for _ in group):
+                    return found
+                if self._factor != factor:
+                    break  # the plan was made for another reach
         return found
 
-    def _even_ahead(self) -> list[_Even]:
-        """The next windows that are complete, on a clock that is plainly even, as far as it is."""
+    def _is_one_due(self, final: bool) -> bool:
+        buffer = self._buffer
+        return buffer.end > buffer.first and (final or buffer.latest >= self._start + self._reach)
+
+    def _plan(self) -> list[_Even | None]:
+        """How to cut the next windows that seem complete, at least one: None for each that has to be looked at."""
         buffer = self._buffer
         count = min(TOGETHER, (buffer.latest - self._start - self._reach) // self._hop + 1)
-        if count < 1:
-            return []
-        starts = np.arange(self._start, self._start + count * self._hop, self._hop)
-        stretches = buffer.indices(starts[:, None] + self._edges)
-        found: list[_Even] = []
-        for line, (first, last) in zip(clock.even_lines(buffer.times, stretches), stretches.tolist(), strict=True):
-            if line is None or resample.oversampling(line.period, self._step) != self._factor:
-                break
-            start = self._start + len(found) * self._hop
-            shift = start - int(buffer.times[first]) - line.offset
-            end = line.period * (last - first) - shift
-            if self._lacks(end) or not covers(-shift, end, self._span, line.period):
-                break
-            found.append(_Even(start, shift, line.period, first, last))
-        return found
+        starts = [self._start + number * self._hop for number in range(count)]
+        if not starts:
+            return [None]
+        moments = np.array([(start - self._history, start + self._reach) for start in starts])
+        stretches = buffer.indices(moments).tolist()
+        return list(map(self._even, starts, stretches, clock.even_lines(buffer.times, stretches)))
+
+    def _even(self, start: int, stretch: tuple[int, int], line: clock.Line | None) -> _Even | None:
+        """A window on a straight line, unless it is not complete, has a hole, or wants another filter."""
+        if line is None or resample.oversampling(line.period, self._step) != self._factor:
+            return None
+        first, last = stretch
+        shift = start - self._buffer.times.item(first) - line.offset
+        end = line.period * (last - first) - shift
+        if self._lacks(end) or not covers(-shift, end, self._span, line.period):
+            return None
+        is_inside = self._grid.item(0) + shift >= 0 and (self._grid.item(-1) + shift) / line.period < last - first
+        return _Even(start, shift, line.period, first, last, is_inside)
 
     def _lacks(self, end: float) -> float:
         """Nanoseconds by which samples that end at `end` after the window's start are too few for it; 0 if they do."""
         return max(0.0, self._reach - self._step / 2 - end)
 
-    def _next_uneven(self, final: bool) -> Window | None:
-        """The next window, whatever its clock does; None if it needs more samples."""
+    def _next_uneven(self, found: list[Window], final: bool) -> bool:
+        """Cut the next window, whatever its clock does; False if it needs more samples."""
         buffer = self._buffer
         while True:
             needed = buffer.index(self._start + self._reach) + self._wait
             if needed >= buffer.end and not final:
-                return None
+                return False
             first = buffer.index(self._start - self._history)
             last = min(needed, buffer.end - 1)
             last_chance = final and last == buffer.end - 1
@@ -244,9 +251,10 @@ class Windower:
                 continue  # and so it needs the samples that the filter reaches
             more = self._missing(timeline, self._start - int(buffer.times[first]), last_chance)
             if more is None:
-                return None
+                return False
             if not more:
-                return self._cut(timeline, first)
+                self._emit(found, [self._cut(timeline, first)])
+                return True
             self._wait += more
 
     def _needs_filter(self, timeline: clock.Timeline) -> bool:
@@ -277,42 +285,51 @@ class Windower:
 
     def _cut_even(self, evens: list[_Even]) -> list[Window]:
         """Many windows in one pass; what each holds is the same to the last bit as if it were cut alone."""
-        _, shift, period, first, last = (np.array(column)[:, None] for column in zip(*evens, strict=True))
-        values = self._values(clock.along(self._grid + shift, period, last - first), first, last)
-        inside = [self._inside(even) for even in evens]
-        saturated = [0.0] * len(evens)
-        samples = self._buffer.samples
-        if may_saturate(samples[:, inside[0].start : inside[-1].stop], self._ranges):
-            saturated = [saturation(samples[:, part], self._ranges) for part in inside]
+        positions = self._grid + _column([even.shift for even in evens])
+        positions /= _column([even.period for even in evens])
+        if not all(even.is_inside for even in evens):
+            np.maximum(positions, 0.0, out=positions)
+            np.minimum(positions, _column([clock.before(even.last - even.first) for even in evens]), out=positions)
+        first, last = _column([even.first for even in evens]), _column([even.last for even in evens])
+        values = self._values(positions, first, last)
+        if may_saturate(self._buffer.samples[:, evens[0].first : evens[-1].last + 1], self._ranges):
+            qualities = [Quality(saturated=self._saturation(even)) for even in evens]
+        else:
+            qualities = [CLEAN] * len(evens)
         return [
-            Window(even.start, even.start + self._span, own, Quality(saturated=share) if share else CLEAN, self._origin)
-            for even, own, share in zip(evens, values, saturated, strict=True)
+            Window(even.start, even.start + self._span, own, quality, self._origin)
+            for even, own, quality in zip(evens, values, qualities, strict=True)
         ]
 
-    def _inside(self, even: _Even) -> slice:
-        """Numbers of the samples in the window, one to either side included."""
+    def _saturation(self, even: _Even) -> float:
         count = even.last - even.first
         begin = min(max(int(even.shift / even.period), 0), count)
         stop = min(max(int((even.shift + self._span) / even.period), 0), count)
-        return slice(even.first + begin, even.first + stop + 1)
+        return saturation(self._buffer.samples[:, even.first + begin : even.first + stop + 1], self._ranges)
 
     def _cut(self, timeline: clock.Timeline, first: int) -> Window:
         buffer = self._buffer
         last = first + len(timeline.times) - 1
         start = float(self._start - int(buffer.times[first]))
-        numbers = np.array([[first]]), np.array([[last]])
         shift = start - float(timeline.times[0])
-        values = self._values(timeline.positions(self._grid + shift)[None], *numbers)[0]
+        values = self._values(timeline.positions(self._grid + shift), first, last)[0]
         coverage, longest = holes(timeline, start, start + self._span)
         begin, stop = timeline.positions(np.array([shift, shift + self._span])).astype(np.int64) + first
         quality = Quality(coverage, longest / 1e6, saturation(buffer.samples[:, begin : stop + 1], self._ranges))
         return Window(self._start, self._start + self._span, values, quality, self._origin)
 
-    def _values(self, positions: Reals, first: Numbers, last: Numbers) -> Floats:
-        """The buffer's samples at some positions of each window, thinned out to the grid: (windows, channels, length)."""
+    def _values(self, positions: Reals, first: Any, last: Any) -> Floats:
+        """The buffer's samples at some positions of each window, thinned out to the grid: (windows, channels, length).
+
+        Parameters
+        ----------
+        positions: (windows, grid), counted from the first sample of each window.
+        first, last: numbers of the first and the last sample of each.
+        """
+        samples = self._buffer.samples[:, : self._buffer.end]
         if self._factor == 1:
-            return resample.linear(self._buffer.samples, positions, first, last)
-        dense = resample.cubic(self._buffer.samples, positions, first, last)
+            return resample.linear(samples, positions, first)
+        dense = resample.cubic(samples, positions, first, last)
         return np.ascontiguousarray(resample.decimate(dense, self._factor))
 
     def _emit(self, found: list[Window], windows: list[Window]) -> None:
@@ -323,6 +340,11 @@ class Windower:
         self._start += self._hop * len(windows)
         self._wait = 0
         self._buffer.first = self._buffer.index(self._start - self._history)
+
+
+def _column(numbers: list[Any]) -> Any:
+    """One number for each window, as arrays of (windows, m) take it; a single one as it is, which costs less."""
+    return numbers[0] if len(numbers) == 1 else np.array(numbers)[:, None]
 
 
 class FrameWindower:
