@@ -61,6 +61,8 @@ class Timeline:
     """So many more samples are needed to tell a delay at the end from a gap; 0 when there is nothing to tell."""
     is_even: bool = False
     """Whether all of it is one straight line."""
+    is_calm: bool = False
+    """Whether the stamps themselves lie evenly on that line."""
 
     def positions(self, moments: Reals) -> Reals:
         """Fractional sample numbers, from 0 to `before` the last, at `moments` (nanoseconds after sample 0 was taken)."""
@@ -100,7 +102,7 @@ def straighten(stamps: Times, *, final: bool = True) -> Timeline:
     times = line.offset + line.period * np.arange(count, dtype=np.float64)
     if np.abs(times - stamped).max() > line.period:  # small steps that add up: the rate itself drifts
         return _as_stamped(stamped, steps)
-    return Timeline(times, line.period, NO_GAPS, is_even=True)
+    return Timeline(times, line.period, NO_GAPS, is_even=True, is_calm=True)
 
 
 def even_lines(stamps: Times, stretches: Sequence[tuple[int, int]]) -> list[Line | None]:
@@ -177,15 +179,6 @@ def _fit(first: int, last: int, start: int, pace: int, total: int, moment: int) 
     period = (2 * moment - (first + last) * total + pace * spread) / spread
     height = (total + pace * count * (first + last) // 2 - count * start) / count
     return Line(height - period * (count - 1) / 2, period)
-
-
-def _line(numbers: Reals, stamped: Reals) -> tuple[float, float]:
-    """Least squares: slope and offset of `stamped` over `numbers`."""
-    count = len(numbers)
-    middle, height = float(numbers.sum()) / count, float(stamped.sum()) / count
-    centred = numbers - middle
-    slope = float(centred @ stamped) / float(centred @ centred)
-    return slope, height - slope * middle
 
 
 def _as_stamped(stamped: Reals, steps: Reals) -> Timeline:
@@ -275,17 +268,33 @@ def _lines(stamped: Reals, gaps: NDArray[np.int64], period: float) -> tuple[floa
 
 
 def _trusted_line(stamped: Reals) -> tuple[float, Reals]:
-    numbers = np.arange(len(stamped), dtype=np.float64)
-    slope, offset = _line(numbers, stamped)
-    trust = _believable(stamped - (offset + slope * numbers), slope)
-    slope, offset = _line(numbers[trust], stamped[trust])
+    count = len(stamped)
+    numbers = np.arange(count, dtype=np.float64)
+    n, x, xx = count, count * (count - 1) / 2, (count - 1) * count * (2 * count - 1) / 6
+    y, xy = float(np.add.reduce(stamped)), float(numbers @ stamped)
+    slope, offset = _least_squares(n, x, y, xx, xy)
+    line = offset + slope * numbers
+    doubted = np.flatnonzero(~_believable(stamped - line, slope))
+    if not len(doubted):
+        return slope, line
+    at, stamp = numbers[doubted], stamped[doubted]
+    slope, offset = _least_squares(
+        n - len(at), x - float(at.sum()), y - float(stamp.sum()), xx - float(at @ at), xy - float(at @ stamp)
+    )
     return slope, offset + slope * numbers
+
+
+def _least_squares(n: int, x: float, y: float, xx: float, xy: float) -> tuple[float, float]:
+    """Slope and offset of y over x from their sums."""
+    slope = (n * xy - x * y) / (n * xx - x * x)
+    return slope, (y - slope * x) / n
 
 
 def _believable(off: Reals, slope: float) -> NDArray[np.bool_]:
     """Which stamps are not much further off a line than the usual one: 4.5 medians are 3 standard deviations."""
     off = np.abs(off)
-    usual = np.partition(off, len(off) // 2)[len(off) // 2]
+    middle = len(off) // 2
+    usual = np.partition(off, middle)[middle]
     return off <= max(4.5 * float(usual), 1e-3 * slope)
 
 

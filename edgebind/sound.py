@@ -14,7 +14,7 @@ import numpy as np
 
 from edgebind.errors import RecordingError
 from edgebind.manifest import WindowSpec
-from edgebind.quality import saturation
+from edgebind.quality import saturation, smallest_ranges
 from edgebind.signals import NANOSECONDS, Chunk, Floats, Quality, Times, Window
 from edgebind.window import Counters
 
@@ -122,7 +122,7 @@ class SoundWindower:
     def _window(self, times: Times, samples: Floats, first: int) -> Window:
         part = samples[first : first + self.spec.length]
         quality = Quality(
-            coverage=len(part) / self.spec.length, saturated=saturation(part, self.spec.units * part.shape[1])
+            coverage=len(part) / self.spec.length, saturated=saturation(part.T, smallest_ranges(self.spec.units * part.shape[1]))
         )
         self.counters.windows += 1
         start = int(times[first])

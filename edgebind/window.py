@@ -14,18 +14,22 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgebind import clock, resample
+from edgebind import modality as modalities
 from edgebind.buffer import Buffer
 from edgebind.clock import Reals
 from edgebind.errors import OptionError, RecordingError
 from edgebind.manifest import WindowSpec
 from edgebind.quality import covers, holes, may_saturate, saturation, saturation_of_frame, smallest_ranges
 from edgebind.signals import NANOSECONDS, Chunk, Floats, Quality, Times, Window
+
+if TYPE_CHECKING:
+    from edgebind.sound import SoundWindower
 
 MIN_COVERAGE = 0.5
 """Windows of which real samples cover less than this share are dropped."""
@@ -100,6 +104,8 @@ class Windower:
     def _begin(self) -> None:
         self._buffer = Buffer(len(self.spec.channels))
         self._start = 0
+        self._is_calm = True
+        """Whether the clock was even when it was last looked at closely."""
         self._wait = 0
         """Samples to wait for beyond the one that seemed to complete the window."""
         self._origin = ""
@@ -130,7 +136,8 @@ class Windower:
         times, samples = chunk.times, np.asarray(chunk.samples, np.float32)
         since = int(times[0]) - self._buffer.latest if self._buffer.end else 1
         if since > 0 and int(times[-1]) - int(times[0]) + since <= self._restart:
-            if not np.count_nonzero(times[1:] <= times[:-1]):
+            still = np.flatnonzero(times[1:] <= times[:-1])
+            if not len(still) or _are_new(times, samples, still):
                 return self._take(times, samples)  # nearly always
         return self._take_carefully(times, samples)
 
@@ -196,7 +203,7 @@ class Windower:
         found: list[Window] = []
         while self._is_one_due(final):
             factor = self._factor
-            for even, group in itertools.groupby([None] if self._wait else self._plan(), key=bool):
+            for even, group in itertools.groupby(self._plan(), key=bool):
                 if even:
                     self._emit(found, self._cut_even(list(group)))
                 elif not all(self._next_uneven(found, final) for _ in group):
@@ -213,9 +220,9 @@ class Windower:
         """How to cut the next windows that seem complete, at least one: None for each that has to be looked at."""
         buffer = self._buffer
         count = min(TOGETHER, (buffer.latest - self._start - self._reach) // self._hop + 1)
-        starts = [self._start + number * self._hop for number in range(count)]
-        if not starts:
+        if count < 1 or self._wait or not self._is_calm:
             return [None]
+        starts = [self._start + number * self._hop for number in range(count)]
         moments = np.array([(start - self._history, start + self._reach) for start in starts])
         stretches = buffer.indices(moments).tolist()
         return list(map(self._even, starts, stretches, clock.even_lines(buffer.times, stretches)))
@@ -247,6 +254,7 @@ class Windower:
             last = min(needed, buffer.end - 1)
             last_chance = final and last == buffer.end - 1
             timeline = clock.straighten(buffer.times[first : last + 1], final=last_chance)
+            self._is_calm = timeline.is_calm
             if self._needs_filter(timeline):
                 continue  # and so it needs the samples that the filter reaches
             more = self._missing(timeline, self._start - int(buffer.times[first]), last_chance)
@@ -340,6 +348,11 @@ class Windower:
         self._start += self._hop * len(windows)
         self._wait = 0
         self._buffer.first = self._buffer.index(self._start - self._history)
+
+
+def _are_new(times: Times, samples: Floats, still: NDArray[np.int64]) -> bool:
+    """Whether the samples after `still` have the time of the one before, as phones stamp them, and other values."""
+    return bool((times[still + 1] == times[still]).all() and (samples[still + 1] != samples[still]).any(axis=1).all())
 
 
 def _column(numbers: list[Any]) -> Any:
