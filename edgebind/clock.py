@@ -100,9 +100,10 @@ def straighten(stamps: Times, *, final: bool = True) -> Timeline:
         return _uneven(stamped, steps, final)
     line = _exact_line(since)
     times = line.offset + line.period * np.arange(count, dtype=np.float64)
-    if np.abs(times - stamped).max() > line.period:  # small steps that add up: the rate itself drifts
+    off = np.abs(times - stamped).max()
+    if off > line.period:  # small steps that add up: the rate itself drifts
         return _as_stamped(stamped, steps)
-    return Timeline(times, line.period, NO_GAPS, is_even=True, is_calm=True)
+    return Timeline(times, line.period, NO_GAPS, is_even=True, is_calm=bool(off < EVEN * line.period))
 
 
 def even_lines(stamps: Times, stretches: Sequence[tuple[int, int]]) -> list[Line | None]:
@@ -125,7 +126,7 @@ def even_lines(stamps: Times, stretches: Sequence[tuple[int, int]]) -> list[Line
     off = stamps[base : end + 1] - np.arange(origin, origin + count * pace, pace)
     # `reduceat` goes from one bound up to the next one, which is left out; so is the last sample of each stretch.
     early, late = np.minimum.reduceat(off, bounds)[::2].tolist(), np.maximum.reduceat(off, bounds)[::2].tolist()
-    if count * count * max(max(late), -min(early)) >= 1 << 62:  # the sums below would not fit
+    if count * count * (max(late) - min(early)) >= 1 << 62:  # the sums below would not fit
         return [None] * len(stretches)
     totals = np.add.reduceat(off, bounds)[::2].tolist()
     moments = np.add.reduceat(off * np.arange(count), bounds)[::2].tolist()

@@ -51,7 +51,7 @@ def may_saturate(samples: Floats, ranges: Floats) -> bool:
     if not np.count_nonzero(loud):
         return False
     same = samples[:, 1:] == samples[:, :-1]
-    return np.count_nonzero(same[:, 1:] & same[:, :-1] & loud[:, 2:]) > 0
+    return bool(np.count_nonzero(same[:, 1:] & same[:, :-1] & loud[:, 2:]))
 
 
 def saturation(samples: Floats, ranges: Floats) -> float:

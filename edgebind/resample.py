@@ -12,7 +12,6 @@ from __future__ import annotations
 from functools import cache
 
 import numpy as np
-
 from numpy.typing import NDArray
 
 from edgebind.clock import Reals

@@ -122,7 +122,8 @@ class SoundWindower:
     def _window(self, times: Times, samples: Floats, first: int) -> Window:
         part = samples[first : first + self.spec.length]
         quality = Quality(
-            coverage=len(part) / self.spec.length, saturated=saturation(part.T, smallest_ranges(self.spec.units * part.shape[1]))
+            coverage=len(part) / self.spec.length,
+            saturated=saturation(part.T, smallest_ranges(self.spec.units * part.shape[1])),
         )
         self.counters.windows += 1
         start = int(times[first])

@@ -12,9 +12,8 @@ on the samples alone, never on how they were cut into chunks: every decision is 
 
 from __future__ import annotations
 
-import itertools
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,13 +21,13 @@ from numpy.typing import NDArray
 from edgebind import clock, resample
 from edgebind import modality as modalities
 from edgebind.buffer import Buffer
-from edgebind.clock import Reals
+from edgebind.cutter import TOGETHER, Cutter, Even
 from edgebind.errors import OptionError, RecordingError
 from edgebind.manifest import WindowSpec
-from edgebind.quality import covers, holes, may_saturate, saturation, saturation_of_frame, smallest_ranges
-from edgebind.signals import NANOSECONDS, Chunk, Floats, Quality, Times, Window
+from edgebind.signals import NANOSECONDS, Chunk, Floats, Times, Window
 
 if TYPE_CHECKING:
+    from edgebind.frames import FrameWindower
     from edgebind.sound import SoundWindower
 
 MIN_COVERAGE = 0.5
@@ -39,11 +38,6 @@ HISTORY = NANOSECONDS
 """Nanoseconds before a window, or its own length if that is more, whose stamps help to find the sensor's true clock."""
 CROWD = 50_000
 """So many samples and more that do not fill a window: their clock stands still, or runs in another unit."""
-TOGETHER = 32
-"""Windows cut in one pass; the values of more would not fit a small processor's cache."""
-CLEAN = Quality()
-TOO_SOON = 0.75
-"""Share of a hop that must have passed before another frame is taken, since cameras are not punctual."""
 
 
 @dataclass(slots=True)
@@ -61,22 +55,6 @@ class Counters:
     """Gaps after which the grid began anew."""
 
 
-class _Even(NamedTuple):
-    """A window whose samples lie on one straight line, complete and without a hole."""
-
-    start: int
-    """Nanoseconds."""
-    shift: float
-    """Nanoseconds from the line's first sample to the window's start."""
-    period: float
-    """Nanoseconds."""
-    first: int
-    """Number of the line's first sample."""
-    last: int
-    is_inside: bool
-    """Whether there are samples to both sides of all of it."""
-
-
 class Windower:
     """Cuts the signal of one sensor into windows of a bundle's rate, length and hop."""
 
@@ -92,13 +70,10 @@ class Windower:
         self.spec = spec
         self.counters = Counters()
         self._min_coverage = min_coverage
-        self._span = round(spec.seconds * NANOSECONDS)
         self._hop = max(1, round(spec.hop_seconds * NANOSECONDS))
-        self._step = NANOSECONDS / spec.rate_hz
-        self._restart = max(self._span, RESTART)
-        self._history = max(self._span, HISTORY)
-        self._ranges = smallest_ranges(spec.units)
-        self._filter(1)
+        self._cutter = Cutter(spec)
+        self._restart = max(self._cutter.span, RESTART)
+        self._history = max(self._cutter.span, HISTORY)
         self._begin()
 
     def _begin(self) -> None:
@@ -109,17 +84,6 @@ class Windower:
         self._wait = 0
         """Samples to wait for beyond the one that seemed to complete the window."""
         self._origin = ""
-
-    def _filter(self, factor: int) -> None:
-        """From here on compute so many values for each grid step: 1 for straight lines, more for a low-pass filter."""
-        self._factor = factor
-        reach = resample.REACH * factor if factor > 1 else 0
-        grid = np.arange(-reach, (self.spec.length - 1) * factor + reach + 1) * (self._step / factor)
-        self._grid: Reals = grid[None]
-        """Nanoseconds from a window's start at which values are computed."""
-        self._reach = round(self._span - self._step + (resample.REACH * self._step if reach else 0))
-        """Nanoseconds from a window's start to the stamp that seems to complete it: its last point, and what the filter
-        needs beyond it."""
 
     def push(self, chunk: Chunk) -> list[Window]:
         """Take some samples; returns the windows that they complete.
@@ -193,7 +157,7 @@ class Windower:
         if not buffer.end:
             self._start = int(times[0])
         buffer.append(times, samples)
-        if buffer.latest < self._start + self._reach:
+        if buffer.latest < self._start + self._cutter.reach:
             self._refuse_crowd()
             return []
         return self._ready(final=False)
@@ -201,85 +165,91 @@ class Windower:
     def _ready(self, *, final: bool) -> list[Window]:
         """Every window that the samples at hand complete."""
         found: list[Window] = []
+        evens: list[Even] = []  # cut together, as soon as something else comes
         while self._is_one_due(final):
-            factor = self._factor
-            for even, group in itertools.groupby(self._plan(), key=bool):
-                if even:
-                    self._emit(found, self._cut_even(list(group)))
-                elif not all(self._next_uneven(found, final) for _ in group):
-                    return found
-                if self._factor != factor:
-                    break  # the plan was made for another reach
+            cutter = self._cutter
+            ahead = self._evens_ahead() or self._look(final)
+            if not isinstance(ahead, list) or cutter is not self._cutter:
+                found += self._kept(cutter.cut_even(self._buffer, evens, self._origin))
+                evens = []
+            if ahead is None:
+                break
+            if isinstance(ahead, Window):
+                found += self._kept([ahead])
+            else:
+                evens += ahead
+            self._start += self._hop * (1 if isinstance(ahead, Window) else len(ahead))
+            self._wait = 0
+        found += self._kept(self._cutter.cut_even(self._buffer, evens, self._origin))
+        self._buffer.first = self._buffer.index(self._start - self._history)
         return found
 
     def _is_one_due(self, final: bool) -> bool:
+        """Whether a window seems complete; at the end, whether any sample is left for one."""
         buffer = self._buffer
-        return buffer.end > buffer.first and (final or buffer.latest >= self._start + self._reach)
+        return buffer.end > 0 and buffer.latest >= self._start + (-self._history if final else self._cutter.reach)
 
-    def _plan(self) -> list[_Even | None]:
-        """How to cut the next windows that seem complete, at least one: None for each that has to be looked at."""
-        buffer = self._buffer
-        count = min(TOGETHER, (buffer.latest - self._start - self._reach) // self._hop + 1)
+    def _kept(self, windows: list[Window]) -> list[Window]:
+        kept = [window for window in windows if window.quality.coverage >= self._min_coverage]
+        self.counters.windows += len(kept)
+        self.counters.dropped += len(windows) - len(kept)
+        return kept
+
+    def _evens_ahead(self) -> list[Even]:
+        """The next windows that are complete, as far as their clock is plainly even."""
+        buffer, reach = self._buffer, self._cutter.reach
+        count = min(TOGETHER, (buffer.latest - self._start - reach) // self._hop + 1)
         if count < 1 or self._wait or not self._is_calm:
-            return [None]
+            return []
         starts = [self._start + number * self._hop for number in range(count)]
-        moments = np.array([(start - self._history, start + self._reach) for start in starts])
-        stretches = buffer.indices(moments).tolist()
-        return list(map(self._even, starts, stretches, clock.even_lines(buffer.times, stretches)))
+        stretches = buffer.indices(np.array([(start - self._history, start + reach) for start in starts])).tolist()
+        found: list[Even] = []
+        for start, stretch, line in zip(starts, stretches, clock.even_lines(buffer.times, stretches), strict=True):
+            even = line and self._cutter.even(start, buffer.times.item(stretch[0]), stretch, line)
+            if not even:
+                break
+            found.append(even)
+        return found
 
-    def _even(self, start: int, stretch: tuple[int, int], line: clock.Line | None) -> _Even | None:
-        """A window on a straight line, unless it is not complete, has a hole, or wants another filter."""
-        if line is None or resample.oversampling(line.period, self._step) != self._factor:
-            return None
-        first, last = stretch
-        shift = start - self._buffer.times.item(first) - line.offset
-        end = line.period * (last - first) - shift
-        if self._lacks(end) or not covers(-shift, end, self._span, line.period):
-            return None
-        is_inside = self._grid.item(0) + shift >= 0 and (self._grid.item(-1) + shift) / line.period < last - first
-        return _Even(start, shift, line.period, first, last, is_inside)
-
-    def _lacks(self, end: float) -> float:
-        """Nanoseconds by which samples that end at `end` after the window's start are too few for it; 0 if they do."""
-        return max(0.0, self._reach - self._step / 2 - end)
-
-    def _next_uneven(self, found: list[Window], final: bool) -> bool:
-        """Cut the next window, whatever its clock does; False if it needs more samples."""
+    def _look(self, final: bool) -> list[Even] | Window | None:
+        """The next window, whatever its clock does; None if it needs more samples."""
         buffer = self._buffer
         while True:
-            needed = buffer.index(self._start + self._reach) + self._wait
+            needed = buffer.index(self._start + self._cutter.reach) + self._wait
             if needed >= buffer.end and not final:
-                return False
-            first = buffer.index(self._start - self._history)
-            last = min(needed, buffer.end - 1)
+                return None
+            first, last = buffer.index(self._start - self._history), min(needed, buffer.end - 1)
             last_chance = final and last == buffer.end - 1
+            stamp = buffer.times.item(first)
             timeline = clock.straighten(buffer.times[first : last + 1], final=last_chance)
             self._is_calm = timeline.is_calm
             if self._needs_filter(timeline):
                 continue  # and so it needs the samples that the filter reaches
-            more = self._missing(timeline, self._start - int(buffer.times[first]), last_chance)
+            more = self._missing(timeline, self._start - stamp, last_chance)
             if more is None:
-                return False
+                return None
             if not more:
-                self._emit(found, [self._cut(timeline, first)])
-                return True
+                break
             self._wait += more
+        line = clock.Line(timeline.times.item(0), timeline.period)
+        even = self._cutter.even(self._start, stamp, (first, last), line) if timeline.is_even else None
+        return [even] if even else self._cutter.cut(buffer, timeline, self._start, first, self._origin)
 
     def _needs_filter(self, timeline: clock.Timeline) -> bool:
         """Whether the source turns out to be faster than the grid: seen at the first window, and when its rate changes."""
-        before, factor = self._factor, resample.oversampling(timeline.period, self._step)
+        before, factor = self._cutter.factor, resample.oversampling(timeline.period, self._cutter.step)
         if factor != before:
-            self._filter(factor)
+            self._cutter = Cutter(self.spec, factor)
         return factor > 1 and before == 1
 
     def _missing(self, timeline: clock.Timeline, start: int, final: bool) -> int | None:
         """How many more samples the window needs: 0 if it is complete, None if it never will be."""
-        end = float(timeline.times[-1]) - start
+        end, step = float(timeline.times[-1]) - start, self._cutter.step
         if final:
-            return 0 if end + max(timeline.period, self._step) >= self._span - self._step / 2 else None
+            return 0 if end + max(timeline.period, step) >= self._cutter.span - step / 2 else None
         if timeline.undecided:
             return timeline.undecided
-        lack = self._lacks(end)
+        lack = self._cutter.lack(end)
         return max(1, int(lack / timeline.period)) if lack > 0 and timeline.period > 0 else 0
 
     def _refuse_crowd(self) -> None:
@@ -291,124 +261,10 @@ class Windower:
                 got=f"{self._buffer.end - self._buffer.first} samples that do not fill it",
             )
 
-    def _cut_even(self, evens: list[_Even]) -> list[Window]:
-        """Many windows in one pass; what each holds is the same to the last bit as if it were cut alone."""
-        positions = self._grid + _column([even.shift for even in evens])
-        positions /= _column([even.period for even in evens])
-        if not all(even.is_inside for even in evens):
-            np.maximum(positions, 0.0, out=positions)
-            np.minimum(positions, _column([clock.before(even.last - even.first) for even in evens]), out=positions)
-        first, last = _column([even.first for even in evens]), _column([even.last for even in evens])
-        values = self._values(positions, first, last)
-        if may_saturate(self._buffer.samples[:, evens[0].first : evens[-1].last + 1], self._ranges):
-            qualities = [Quality(saturated=self._saturation(even)) for even in evens]
-        else:
-            qualities = [CLEAN] * len(evens)
-        return [
-            Window(even.start, even.start + self._span, own, quality, self._origin)
-            for even, own, quality in zip(evens, values, qualities, strict=True)
-        ]
-
-    def _saturation(self, even: _Even) -> float:
-        count = even.last - even.first
-        begin = min(max(int(even.shift / even.period), 0), count)
-        stop = min(max(int((even.shift + self._span) / even.period), 0), count)
-        return saturation(self._buffer.samples[:, even.first + begin : even.first + stop + 1], self._ranges)
-
-    def _cut(self, timeline: clock.Timeline, first: int) -> Window:
-        buffer = self._buffer
-        last = first + len(timeline.times) - 1
-        start = float(self._start - int(buffer.times[first]))
-        shift = start - float(timeline.times[0])
-        values = self._values(timeline.positions(self._grid + shift), first, last)[0]
-        coverage, longest = holes(timeline, start, start + self._span)
-        begin, stop = timeline.positions(np.array([shift, shift + self._span])).astype(np.int64) + first
-        quality = Quality(coverage, longest / 1e6, saturation(buffer.samples[:, begin : stop + 1], self._ranges))
-        return Window(self._start, self._start + self._span, values, quality, self._origin)
-
-    def _values(self, positions: Reals, first: Any, last: Any) -> Floats:
-        """The buffer's samples at some positions of each window, thinned out to the grid: (windows, channels, length).
-
-        Parameters
-        ----------
-        positions: (windows, grid), counted from the first sample of each window.
-        first, last: numbers of the first and the last sample of each.
-        """
-        samples = self._buffer.samples[:, : self._buffer.end]
-        if self._factor == 1:
-            return resample.linear(samples, positions, first)
-        dense = resample.cubic(samples, positions, first, last)
-        return np.ascontiguousarray(resample.decimate(dense, self._factor))
-
-    def _emit(self, found: list[Window], windows: list[Window]) -> None:
-        kept = [window for window in windows if window.quality.coverage >= self._min_coverage]
-        self.counters.windows += len(kept)
-        self.counters.dropped += len(windows) - len(kept)
-        found += kept
-        self._start += self._hop * len(windows)
-        self._wait = 0
-        self._buffer.first = self._buffer.index(self._start - self._history)
-
 
 def _are_new(times: Times, samples: Floats, still: NDArray[np.int64]) -> bool:
     """Whether the samples after `still` have the time of the one before, as phones stamp them, and other values."""
     return bool((times[still + 1] == times[still]).all() and (samples[still + 1] != samples[still]).any(axis=1).all())
-
-
-def _column(numbers: list[Any]) -> Any:
-    """One number for each window, as arrays of (windows, m) take it; a single one as it is, which costs less."""
-    return numbers[0] if len(numbers) == 1 else np.array(numbers)[:, None]
-
-
-class FrameWindower:
-    """Makes each frame of a camera a window [t, t + 1 / rate); frames closer than a hop are dropped and counted."""
-
-    def __init__(self, spec: WindowSpec, *, every_frame: bool = False, axes: int = 2) -> None:
-        """Windows of `spec`.
-
-        Parameters
-        ----------
-        every_frame: keep frames that come faster than the hop.
-        axes: a frame's at least: 2 of a picture, 0 of a prompt.
-        """
-        self.spec = spec
-        self._axes = axes
-        self.counters = Counters()
-        self._period = round(NANOSECONDS / spec.rate_hz)
-        self._pause = 0 if every_frame else round(TOO_SOON * spec.hop_seconds * NANOSECONDS)
-        self._last: int | None = None
-        self._taken: int | None = None
-
-    def push(self, chunk: Chunk) -> list[Window]:
-        """Take some frames; returns their windows.
-
-        Raises
-        ------
-        RecordingError: no frames, or time going backwards.
-        """
-        if chunk.samples.ndim <= self._axes:
-            raise RecordingError(
-                "no frames", where=chunk.origin or None, wanted="(frames, height, width)", got=chunk.samples.shape
-            )
-        found: list[Window] = []
-        for moment, frame in zip(chunk.times.tolist(), chunk.samples, strict=True):
-            if self._last is not None and moment < self._last:
-                raise RecordingError("time goes backwards", where=chunk.origin or None)
-            self._last = moment
-            self.counters.samples += 1
-            if self._taken is not None and moment - self._taken < self._pause:
-                self.counters.dropped += 1
-                continue
-            self._taken = moment
-            self.counters.windows += 1
-            quality = Quality(saturated=saturation_of_frame(frame))
-            found.append(Window(moment, moment + self._period, frame, quality, chunk.origin))
-        return found
-
-    def finish(self) -> list[Window]:
-        """A frame waits for nothing; another stream may follow."""
-        self._last = self._taken = None
-        return []
 
 
 def make_windower(
@@ -424,6 +280,9 @@ def make_windower(
         from edgebind.sound import SoundWindower
 
         return SoundWindower(spec)
-    if modality == "text":
-        return FrameWindower(spec, every_frame=every_frame, axes=0)
-    return FrameWindower(spec, every_frame=every_frame) if modalities.get(modality).is_camera else Windower(spec)
+    is_prompt = modality == "text"
+    if is_prompt or modalities.get(modality).is_camera:
+        from edgebind.frames import FrameWindower
+
+        return FrameWindower(spec, every_frame=every_frame, axes=0 if is_prompt else 2)
+    return Windower(spec)

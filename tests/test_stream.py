@@ -14,12 +14,13 @@ from edgebind import bundle as bundles
 from edgebind import stream as stream_module
 from edgebind.bundle import Bundle
 from edgebind.errors import OptionError, RecordingError, StorageError
+from edgebind.frames import FrameWindower
 from edgebind.labels import LabelBank
 from edgebind.manifest import WindowSpec
 from edgebind.signals import Chunk, Embedding, Floats, Window
 from edgebind.stream import Counters, Stream, embed_recording
 from edgebind.testing import ListSink, ListSource
-from edgebind.window import FrameWindower, Windower
+from edgebind.window import Windower
 from tests import bundles as tiny
 from tests.recordings import stamps, still
 

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from edgebind.errors import OptionError, RecordingError
+from edgebind.frames import FrameWindower
 from edgebind.signals import NANOSECONDS, Chunk, Floats, Times
-from edgebind.window import FrameWindower, Windower, make_windower
+from edgebind.window import Windower, make_windower
 from tests.recordings import read_borealtc, read_spsw, spec, stamps, still, windows
 
 MS = 1_000_000

@@ -183,16 +183,16 @@ def motion(path: Path, number: int) -> NDArray[np.float32]:
     first, last = np.searchsorted(times, [grid[0], grid[-1]])
     near = np.arange(max(first - 1, 0), min(last + 1, len(times)))
     positions = np.interp(grid, times[near], near)
-    return np.ascontiguousarray(resample.linear(samples, positions).T)
+    return resample.linear(samples, positions[None], 0)[0]
 
 
 @lru_cache(maxsize=2)
 def _recording(path: Path) -> tuple[Reals, NDArray[np.float32]]:
-    """Times in seconds, and samples (n, 6). The clips of one file follow each other: it is parsed once."""
+    """Times in seconds, and samples (6, n). The clips of one file follow each other: it is parsed once."""
     table = _columns(path, (TIME, *CHANNELS))
     table = table[np.isfinite(table[:, 0])]
     table = table[np.argsort(table[:, 0], kind="stable")]
-    return table[:, 0] / 1000, table[:, 1:].astype(np.float32)
+    return table[:, 0] / 1000, np.ascontiguousarray(table[:, 1:].T, np.float32)
 
 
 def _columns(path: Path, names: Sequence[str]) -> Reals:
