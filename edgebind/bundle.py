@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -50,7 +50,6 @@ class Bundle(Closing):
         self.manifest = description
         self.labels = bank
         self._preprocess = preprocess.build(description.preprocess)
-        self._prepare_many: Callable[[Samples], Samples] | None = getattr(self._preprocess, "batch", None)
         self._backend_name = backend
         self._threads = threads
         self._backend: Backend | None = None
@@ -80,9 +79,10 @@ class Bundle(Closing):
         OptionError: no windows.
         RecordingError: a window of the wrong shape, windows of unequal length, or values that are no numbers.
         """
-        if self._prepare_many is not None and len(windows) > 1 and (together := _together(windows)) is not None:
-            with contextlib.suppress(RecordingError):  # whose window is at fault is found out below
-                return self._prepare_many(together)
+        many = self._preprocess if len(windows) > 1 else None
+        if isinstance(many, preprocess.BatchPreprocessor) and (together := _together(windows)) is not None:
+            with contextlib.suppress(RecordingError):  # which window is at fault is found out below
+                return many.batch(together)
         inputs = [self._prepare(window) for window in windows]
         if not inputs:
             raise OptionError("nothing to embed", wanted="at least one window", got=0)

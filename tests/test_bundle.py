@@ -16,6 +16,7 @@ from onnx import numpy_helper
 import edgebind
 from edgebind import bundle, manifest
 from edgebind.errors import BackendError, BundleError, OptionError, RecordingError
+from edgebind.signals import Window
 from tests import bundles
 
 
@@ -153,6 +154,21 @@ def test_refuses_windows_of_unequal_length(folder: Path) -> None:
         pytest.raises(RecordingError, match=r"window 2: windows of unequal length \(wanted \(6, 10\).*got \(6, 12\)"),
     ):
         opened.embed(windows)
+
+
+def test_says_which_window_of_many_holds_no_numbers(folder: Path) -> None:
+    good, bad = np.ones((6, 10), np.float32), np.full((6, 10), np.nan, np.float32)
+    windows = [Window(0, 1, good, origin="a.csv"), Window(0, 1, bad, origin="b.csv")]
+    with edgebind.load(folder) as opened, pytest.raises(RecordingError, match=r"b\.csv: .* NaN or infinity"):
+        opened.embed(windows)
+
+
+def test_many_windows_are_prepared_as_each_alone(folder: Path) -> None:
+    windows = np.random.default_rng(0).normal(size=(7, 6, 10)).astype(np.float32)
+    with edgebind.load(folder) as opened:
+        alone = np.concatenate([opened.prepare([window]) for window in windows])
+        np.testing.assert_allclose(opened.prepare(list(windows)), alone, rtol=1e-6)
+        np.testing.assert_allclose(opened.prepare(windows), alone, rtol=1e-6)
 
 
 def test_refuses_a_window_whose_rows_differ(folder: Path) -> None:

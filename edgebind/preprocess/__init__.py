@@ -7,7 +7,7 @@ makes the equal object from it. Nothing here needs torch; Pillow, PyAV and the t
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from numpy.typing import NDArray
 
@@ -23,6 +23,7 @@ from edgebind.preprocess.vision import VisionPreprocessor
 
 __all__ = [
     "AudioPreprocessor",
+    "BatchPreprocessor",
     "DepthPreprocessor",
     "ImuPreprocessor",
     "Preprocessor",
@@ -48,6 +49,15 @@ class Preprocessor(Protocol):
 
     def to_dict(self) -> dict[str, object]:
         """The manifest's dictionary; `build` gives back an equal object."""
+        ...
+
+
+@runtime_checkable
+class BatchPreprocessor(Preprocessor, Protocol):
+    """A preprocessor that takes many windows of one shape for less than it costs to take them one by one."""
+
+    def batch(self, samples: NDArray[Any]) -> NDArray[Any]:
+        """(n, ...) windows -> (n, ...) inputs, the same as n calls would give."""
         ...
 
 

@@ -25,6 +25,16 @@ def test_offset_scale_and_clip_by_hand() -> None:
     np.testing.assert_array_equal(make(window)[:, 0], [1, 0, -4, 2, -2, 4])
 
 
+def test_a_batch_is_its_windows() -> None:
+    make = ImuPreprocessor(offset=(0.5,) * 6, compand=(0.0, 0.0, 2.0, 0.25, 0.25, 0.0), clip=3.0)
+    windows = np.random.default_rng(0).normal(0, 20, (5, 6, 33)).astype(np.float32)
+    before = windows.copy()
+    np.testing.assert_allclose(make.batch(windows), [make(window) for window in windows], rtol=1e-6)
+    np.testing.assert_array_equal(windows, before)
+    with pytest.raises(RecordingError, match="another shape"):
+        make.batch(windows[:, :5])
+
+
 def test_a_transposed_window_gives_contiguous_rows() -> None:
     window = np.random.default_rng(0).normal(size=(50, 6)).astype(np.float32).T
     output = preprocess.for_imagebind("imu")(window)
