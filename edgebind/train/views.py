@@ -52,11 +52,11 @@ def middle(samples: Floats, drawn: WindowSpec, seen: WindowSpec) -> Floats:
     step = drawn.rate_hz / seen.rate_hz
     first = (drawn.seconds - seen.seconds) / 2 * drawn.rate_hz
     factor = resample.oversampling(NANOSECONDS / drawn.rate_hz, NANOSECONDS / seen.rate_hz)
-    rows, last = np.ascontiguousarray(samples.T), samples.shape[1] - 1
+    last = samples.shape[1] - 1
     if factor == 1:
         places = np.clip(first + np.arange(seen.length) * step, 0, last)
-        return np.ascontiguousarray(resample.linear(rows, places).T)
+        return resample.linear(samples, places[None], 0)[0]
     reach = resample.REACH * factor
     dense = np.arange(-reach, (seen.length - 1) * factor + reach + 1) * (step / factor)
-    filtered = resample.decimate(resample.cubic(rows, np.clip(first + dense, 0, last)), factor)
-    return np.ascontiguousarray(filtered.T)
+    places = np.clip(first + dense, 0, last)
+    return np.ascontiguousarray(resample.decimate(resample.cubic(samples, places[None], 0, last), factor)[0])
