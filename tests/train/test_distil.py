@@ -18,7 +18,7 @@ import torch
 
 from edgebind.errors import OptionError, RecordingError
 from edgebind.models import students, tower_file
-from edgebind.train import bind, distil, distil_recipe, recipe, stage
+from edgebind.train import bind, distil, distil_recipe, distil_report, recipe, stage
 from edgebind.train.distil_recipe import DistilRecipe
 from tests.conftest import ROOT
 from tests.train import movements
@@ -182,6 +182,10 @@ def test_the_run_folder_has_the_student_and_says_how(plan: DistilRecipe, taught:
     cost = report["cost"]
     assert cost["student"]["macs"] == students.count_macs(small, example)
     assert cost["teacher"]["parameters"] == sum(p.numel() for p in large.parameters())
+    said = "\n".join(distil_report.table(report))
+    assert "keeps" in said
+    assert f"{cost['student']['macs']:,}" in said
+    assert "mean cosine to the teacher" in said
     assert cost["fewer"]["macs"] == pytest.approx(cost["teacher"]["macs"] / cost["student"]["macs"], abs=0.01)
 
 
