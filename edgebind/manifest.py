@@ -34,6 +34,13 @@ class WindowSpec:
         """Samples in a window."""
         return max(1, round(self.rate_hz * self.seconds))
 
+    @classmethod
+    def of_imagebind(cls, modality: str) -> WindowSpec:
+        """What an input of ImageBind's tower stands for: half-overlapping windows of a signal, every frame of a camera."""
+        of = modalities.get(modality)
+        hop = of.seconds if of.is_camera or modality == "text" else of.seconds / 2
+        return cls(of.rate_hz, of.seconds, hop, of.channels, of.units)
+
 
 @dataclass(frozen=True, slots=True)
 class Manifest:

@@ -81,7 +81,7 @@ def _common_space(encoder: TextEncoder, bundle: Bundle) -> str:
     A tower bound by its owner to the starter's sentence encoder may live in a space of any name.
     """
     known, space = bundle.labels, bundle.manifest.space
-    if space != encoder.space and not (len(known) and _agrees(encoder.encode(known.prompts), known.embeddings)):
+    if space != encoder.space and not (len(known) and agrees(encoder.encode(known.prompts), known.embeddings)):
         raise _foreign(bundle, wanted=repr(space), got=repr(encoder.space))
     return space
 
@@ -96,5 +96,6 @@ def _foreign(bundle: Bundle, *, wanted: str, got: str) -> OptionError:
     )
 
 
-def _agrees(found: Floats, known: Floats) -> bool:
+def agrees(found: Floats, known: Floats) -> bool:
+    """Whether two encoders put the same prompts where the other does; rows of `found` and `known` are unit vectors."""
     return found.shape == known.shape and bool(np.all((found * known).sum(axis=1) >= SAME))

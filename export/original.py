@@ -223,17 +223,10 @@ def describe_imagebind(tower: Tower, path: Path) -> Manifest:
         dim=EMBEDDING,
         precision="fp32",
         logit_scale=logit_scale(tower),
-        window=imagebind_window(tower.modality),
+        window=WindowSpec.of_imagebind(tower.modality),
         preprocess=dict[str, Any](preprocess.for_imagebind(tower.modality).to_dict()),
         provenance={"checkpoint": path.name, "licence": LICENCE_NOTE},
     )
-
-
-def imagebind_window(modality: str) -> WindowSpec:
-    """The stretch one embedding stands for: half-overlapping windows of a signal, every frame of a camera."""
-    of = modalities.get(modality)
-    hop = of.seconds if of.is_camera or modality == "text" else of.seconds / 2
-    return WindowSpec(of.rate_hz, of.seconds, hop, of.channels, of.units)
 
 
 def _folder(scratch: Path, modality: str) -> Path:

@@ -13,12 +13,13 @@ are added. Numbers published for that carry the modalities in their metric: `rec
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from edgebind.errors import RecordingError
 from edgebind.manifest import WindowSpec
 from edgebind.signals import Chunk, Floats, Times, Window
 from edgebind.window import Windower
@@ -81,6 +82,22 @@ class Classification:
     training: tuple[int, ...] = ()
     """Clips that the data set gives for learning (few-shot draws from them alone); the others are judged. Empty: judged all."""
 
+    @property
+    def several(self) -> bool:
+        """Whether a clip may have several classes."""
+        return self.metric == "map"
+
+    def only(self, rows: Sequence[int]) -> Classification:
+        """The clips `rows`, in that order."""
+        places = {row: at for at, row in enumerate(rows)}
+        return replace(
+            self,
+            clips=[self.clips[row] for row in rows],
+            targets=tuple(self.targets[row] for row in rows),
+            groups=tuple(self.groups[row] for row in rows) if self.groups else (),
+            training=tuple(sorted(places[row] for row in self.training if row in places)),
+        )
+
 
 @dataclass(frozen=True)
 class Pairing:
@@ -94,6 +111,16 @@ class Pairing:
     pairs: tuple[tuple[int, int], ...]
     """A clip with five captions stands in five pairs."""
     published: tuple[Published, ...] = ()
+
+    def only(self, left: Sequence[int], right: Sequence[int]) -> Pairing:
+        """The clips `left` and `right`, in that order, and the pairs among them."""
+        places, others = ({row: at for at, row in enumerate(rows)} for rows in (left, right))
+        return replace(
+            self,
+            left=[self.left[row] for row in left],
+            right=[self.right[row] for row in right],
+            pairs=tuple((places[a], others[b]) for a, b in self.pairs if a in places and b in others),
+        )
 
 
 @dataclass(frozen=True)
@@ -140,7 +167,12 @@ class Recordings:
     published: tuple[Published, ...] = ()
 
     def classification(self, spec: WindowSpec) -> Classification:
-        """Every whole window of `spec` whose centre carries one of the classes."""
+        """Every whole window of `spec` whose centre carries one of the classes.
+
+        Raises
+        ------
+        RecordingError: there is none.
+        """
         clips, targets, groups = [], [], []
         for recording in self.recordings:
             for window, label in recording.windows(spec):
@@ -148,6 +180,8 @@ class Recordings:
                     clips.append(_window_clip(window))
                     targets.append((self.classes.index(label),))
                     groups.append(recording.group)
+        if not clips:
+            raise RecordingError(f"no whole window of {spec.seconds:g} s shows any of the classes", where=self.name)
         return Classification(
             self.name,
             self.modality,

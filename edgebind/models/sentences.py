@@ -35,7 +35,8 @@ class SentenceAnchor:
         MissingDependencyError: sentence-transformers or the model's package is not installed.
         """
         self.name = NAME if folder is None else folder.name
-        self._model = _load(_packaged() if folder is None else folder)
+        self.folder = _packaged() if folder is None else folder
+        self._model = _load(self.folder)
 
     def encode(self, prompts: Sequence[str]) -> Floats:
         """(prompts, 384) float32, rows of Euclidean length 1.

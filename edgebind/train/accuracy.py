@@ -9,19 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgebind.evaluate.zero_shot import balanced, confusion
 from edgebind.signals import Floats
 from edgebind.train.recipe import Question
-
-
-def confusion(truth: NDArray[np.int64], guess: NDArray[np.int64], classes: int) -> NDArray[np.int64]:
-    """(classes, classes) counts; rows are the truth."""
-    return np.bincount(truth * classes + guess, minlength=classes * classes).reshape(classes, classes)
-
-
-def balanced(matrix: NDArray[np.int64]) -> float:
-    """Mean recall over the classes that occur."""
-    rows = matrix.sum(axis=1)
-    return float(np.mean(matrix.diagonal()[rows > 0] / rows[rows > 0]))
 
 
 @dataclass(frozen=True)

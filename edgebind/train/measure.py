@@ -13,6 +13,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from edgebind.evaluate import retrieval
+from edgebind.evaluate.retrieval import DEPTHS
+from edgebind.evaluate.zero_shot import balanced
 from edgebind.signals import Floats
 from edgebind.train import accuracy
 from edgebind.train.accuracy import Answer
@@ -22,8 +25,6 @@ from edgebind.train.recipe import Edge
 from edgebind.train.sources import LabelledSource
 from edgebind.train.task import Drawn
 
-DEPTHS = (1, 5, 10)
-"""Recall is asked for among so many nearest."""
 BATCH = 512
 """Items embedded at once."""
 
@@ -164,14 +165,13 @@ def rows_of(module: nn.Module, inputs: Tensor, device: torch.device) -> Floats:
 
 def retrieve(left: Floats, right: Floats) -> Retrieved:
     """Row i of `left` belongs to row i of `right`: how often is it among the nearest, both ways?"""
-    cosines = left @ right.T
-    hits = (_hits(cosines), _hits(cosines.T))
+    hits = _hits(left, right), _hits(right, left)
     return Retrieved(len(left), hits, 1.0)
 
 
-def _hits(cosines: Floats) -> tuple[int, ...]:
-    better = (cosines > np.diagonal(cosines)[:, None]).sum(axis=1)
-    return tuple(int((better < depth).sum()) for depth in DEPTHS)
+def _hits(queries: Floats, items: Floats) -> tuple[int, ...]:
+    places, _ = retrieval.ranks(queries, items, [(at, at) for at in range(len(queries))])
+    return tuple(int((places <= depth).sum()) for depth in DEPTHS)
 
 
 def pool(folds: Sequence[Measured], edges: Sequence[Edge]) -> dict[str, Any]:
@@ -198,5 +198,5 @@ def _pool_answers(parts: Sequence[Answers]) -> dict[str, dict[str, Any]]:
 
 
 def _pool_question(answers: Sequence[Answer]) -> dict[str, Any]:
-    each = [round(accuracy.balanced(answer.confusion), 4) for answer in answers]
+    each = [round(balanced(answer.confusion), 4) for answer in answers]
     return {**functools.reduce(operator.add, answers).to_dict(), "folds": each}

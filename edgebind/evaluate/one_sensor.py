@@ -1,0 +1,116 @@
+"""Questions about classes, put to the encoder of one sensor: zero-shot by prompts, few-shot by a linear probe."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import Any
+
+from edgebind.errors import OptionError
+from edgebind.evaluate import few_shot, zero_shot
+from edgebind.evaluate.dataset import Classification
+from edgebind.evaluate.encoder import Encoder
+from edgebind.evaluate.few_shot import Shots
+from edgebind.evaluate.panel import class_vectors
+from edgebind.evaluate.results import Context, Result, Seen, Source, headline_of, some
+from edgebind.evaluate.zero_shot import ZeroShot
+from edgebind.signals import Floats
+
+
+def see(context: Context, source: Source, whole: Classification, encoder: Encoder) -> Seen:
+    """Embed a classification's clips, or as many as the limit allows."""
+    task = whole.only(some([clip.name for clip in whole.clips], context.options.limit))
+    embedded = context.embed(encoder, task.clips, task.name, source)
+    return Seen(task.only(embedded.rows), encoder, embedded.vectors)
+
+
+class OneSensor:
+    """Asks encoder after encoder, and compares each with the first that was asked the same."""
+
+    def __init__(self, context: Context) -> None:
+        self.context = context
+        self._first: dict[str, tuple[tuple[str, ...], ZeroShot]] = {}
+
+    def ask(self, seen: Seen) -> Iterator[Result]:
+        """The results that the options want."""
+        if self.context.wants("zero-shot"):
+            yield self._zero_shot(seen)
+        if self.context.wants("few-shot"):
+            yield from self._few_shot(seen)
+
+    def _zero_shot(self, seen: Seen) -> Result:
+        task, found = seen.task, answer(self.context, seen.task, seen.encoder, seen.vectors)
+        details: dict[str, Any] = {"classes": list(task.classes)}
+        if found.confusion is not None:
+            details["confusion"] = found.confusion.tolist()
+        return Result(
+            task="zero-shot",
+            subject=task.name,
+            encoder=seen.encoder.name,
+            items=len(task.clips),
+            metrics=found.metrics | self._agreement(task, found),
+            headline=headline_of(task),
+            chance=chance(task),
+            published=task.published,
+            details=details,
+        )
+
+    def _agreement(self, task: Classification, found: ZeroShot) -> dict[str, float]:
+        """Share of the items that the first encoder named alike, where both were asked about the same."""
+        names = tuple(clip.name for clip in task.clips)
+        first_names, first = self._first.setdefault(task.name, (names, found))
+        if first is found or first_names != names:
+            return {}
+        return {"same as first": float((first.guesses == found.guesses).mean())}
+
+    def _few_shot(self, seen: Seen) -> Iterator[Result]:
+        points = self._curve(seen)
+        if not points:
+            return
+        metric = headline_of(seen.task)
+        figures = [{"shots": p.shots, "mean": p.mean(metric), "spread": p.spread(metric)} for p in points]
+        yield Result(
+            task="few-shot",
+            subject=seen.task.name,
+            encoder=seen.encoder.name,
+            items=len(seen.task.clips),
+            metrics={f"{point.shots} shots": point.mean(metric) for point in points},
+            headline=f"{points[-1].shots} shots",
+            chance={f"{point.shots} shots": chance(seen.task)[metric] for point in points},
+            details={"metric": metric, "points": figures, "seeds": [asdict(point) for point in points]},
+        )
+
+    def _curve(self, seen: Seen) -> list[Shots]:
+        """None, and a word why, where the data allows no such draws."""
+        task, options = seen.task, self.context.options
+        try:
+            found = few_shot.curve(
+                seen.vectors,
+                task.targets,
+                len(task.classes),
+                several=task.several,
+                groups=task.groups,
+                training=task.training,
+                shots=options.shots,
+                seeds=options.seeds,
+                seed=options.seed,
+            )
+        except OptionError as error:
+            self.context.leave_out(f"{task.name}: {error}")
+            return []
+        missing = sorted(set(options.shots) - {point.shots for point in found})
+        if missing:
+            counts = ", ".join(map(str, missing))
+            self.context.leave_out(f"{task.name}: some class has too few examples to learn from {counts} of each")
+        return found
+
+
+def answer(context: Context, task: Classification, encoder: Encoder, vectors: Floats) -> ZeroShot:
+    """What the nearest class says of each item."""
+    scores = vectors @ class_vectors(context.panel, context.store, encoder, task.prompts).T
+    return zero_shot.judge(scores, task.targets, several=task.several)
+
+
+def chance(task: Classification) -> dict[str, float]:
+    """What guessing gets of a classification."""
+    return zero_shot.chance(task.targets, len(task.classes), several=task.several)

@@ -1,0 +1,155 @@
+"""Vectors of a data set's clips, kept on disk piece by piece, so that an evaluation that was stopped goes on where it stood.
+
+    CACHE/imu-int8-6a1f.../SP-SW-HAR-09bd.../00000.npz, 00001.npz, ...
+
+The names carry a hash of the encoder and one of the clips: another weight, constant, folder or split is another place.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from edgebind import archive, atomic
+from edgebind.errors import RecordingError
+from edgebind.evaluate.dataset import Clip, Sample
+from edgebind.evaluate.encoder import Encoder
+from edgebind.signals import Floats
+
+PIECE = 256
+"""Clips that are embedded, and kept, together."""
+
+Progress = Callable[[str, int, int], None]
+"""Called with what is being done, the number of the step from 0, and of all steps."""
+
+
+@dataclass(frozen=True, eq=False)
+class Embedded:
+    """Vectors of those clips that could be read."""
+
+    vectors: Floats
+    """(kept, dim) unit rows."""
+    rows: tuple[int, ...]
+    """Which clips these are."""
+    damaged: tuple[str, ...] = ()
+    """What was wrong with the others, a line each."""
+
+
+class Store:
+    """Embeds clips, or remembers what they were."""
+
+    def __init__(self, folder: Path | None, progress: Progress = lambda stage, step, steps: None) -> None:
+        """Keep vectors in `folder`; None keeps them in memory only."""
+        self.folder = folder
+        self._progress = progress
+        self._known: dict[str, Embedded] = {}
+
+    def embed(self, encoder: Encoder, clips: Sequence[Clip], subject: str, source: str = "") -> Embedded:
+        """Unit vectors of `clips`; a clip that cannot be read is left out and said.
+
+        Parameters
+        ----------
+        subject: what the clips are, for people and for the name of their folder.
+        source: where they come from: the same names in another folder are other clips.
+
+        Raises
+        ------
+        RecordingError: no clip can be read.
+        BackendError: the encoder cannot be run.
+        StorageError: the disk is full or cannot be written.
+        """
+        key = _key(encoder.digest, source, *(clip.name for clip in clips))
+        if key not in self._known:
+            place = self.folder and self.folder / _place(encoder.name, encoder.digest) / _place(subject, key)
+            self._known[key] = _joined(list(self._pieces(encoder, clips, place, f"{encoder.name} on {subject}")))
+        return self._known[key]
+
+    def _pieces(self, encoder: Encoder, clips: Sequence[Clip], place: Path | None, stage: str) -> Iterator[Embedded]:
+        for start in range(0, len(clips), PIECE):
+            part = clips[start : start + PIECE]
+            path = place and place / f"{start // PIECE:05d}.npz"
+            piece = _read(path, encoder.dim) if path else None
+            if piece is None:
+                piece = _embed(encoder, part, partial(self._tell, stage, start, len(clips)))
+                if path:
+                    _write(path, piece)
+            self._tell(stage, start, len(clips), len(part), len(part))
+            yield Embedded(piece.vectors, tuple(start + row for row in piece.rows), piece.damaged)
+
+    def _tell(self, stage: str, before: int, clips: int, done: int, _: int) -> None:
+        if before + done:
+            self._progress(stage, before + done - 1, clips)
+
+
+def _embed(encoder: Encoder, clips: Sequence[Clip], progress: Callable[[int, int], None]) -> Embedded:
+    samples: list[Sample] = []
+    rows: list[int] = []
+    damaged: list[str] = []
+    for at, clip in enumerate(clips):
+        try:
+            samples.append(clip.load())
+            rows.append(at)
+        except RecordingError as error:
+            damaged.append(f"{clip.name}: {error}")
+    try:
+        return Embedded(encoder.embed(samples, progress=progress), tuple(rows), tuple(damaged))
+    except RecordingError:
+        return _one_by_one(encoder, clips)
+
+
+def _one_by_one(encoder: Encoder, clips: Sequence[Clip]) -> Embedded:
+    """Some clip of these is refused by the preprocessor: find out which."""
+    found = [np.zeros((0, encoder.dim), np.float32)]
+    rows: list[int] = []
+    damaged: list[str] = []
+    for at, clip in enumerate(clips):
+        try:
+            found.append(encoder.embed([clip.load()]))
+            rows.append(at)
+        except RecordingError as error:
+            damaged.append(f"{clip.name}: {error}")
+    return Embedded(np.concatenate(found), tuple(rows), tuple(damaged))
+
+
+def _joined(pieces: Sequence[Embedded]) -> Embedded:
+    whole = Embedded(
+        np.concatenate([piece.vectors for piece in pieces]),
+        tuple(row for piece in pieces for row in piece.rows),
+        tuple(line for piece in pieces for line in piece.damaged),
+    )
+    if not whole.rows:
+        raise RecordingError(f"no clip can be read, the first because: {whole.damaged[0]}")
+    return whole
+
+
+def _read(path: Path, dim: int) -> Embedded | None:
+    """What was kept; None where nothing was, or not this."""
+    if not path.is_file():
+        return None
+    try:
+        kept = archive.read(path, ("vectors", "rows", "damaged"))
+    except RecordingError:  # made anew below: it was but a copy
+        return None
+    if len(kept) != 3 or kept["vectors"].shape != (len(kept["rows"]), dim):
+        return None
+    return Embedded(kept["vectors"], tuple(kept["rows"].tolist()), tuple(kept["damaged"].tolist()))
+
+
+def _write(path: Path, piece: Embedded) -> None:
+    with atomic.file(path) as scratch, open(scratch, "wb") as stream:
+        damaged = np.array(piece.damaged, dtype=str)
+        np.savez(stream, vectors=piece.vectors, rows=np.array(piece.rows, np.int64), damaged=damaged)
+
+
+def _key(*parts: str) -> str:
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+def _place(name: str, key: str) -> str:
+    return f"{re.sub(r'[^A-Za-z0-9.]+', '-', name).strip('-')[:60]}-{key[:16]}"
