@@ -1,0 +1,205 @@
+"""Whole evaluations on toy data, where every answer is known."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from edgebind.errors import OptionError
+from edgebind.evaluate.dataset import Classification, Dataset, Labelled, Pairing, Published, Recordings
+from edgebind.evaluate.encoder import Encoder, unit_rows
+from edgebind.evaluate.evaluation import evaluate
+from edgebind.evaluate.panel import Panel, class_vectors
+from edgebind.evaluate.results import Context, Options, Result, Source
+from edgebind.evaluate.vectors import Store
+from edgebind.labels import LabelBank
+from edgebind.manifest import WindowSpec
+from tests import bundles, recordings
+from tests.evaluate.by_hand import HandPanel, axes, clip, sensor, text_clip, words
+
+WORDS = {f"a photo of {name}": axes(at)[0] for at, name in enumerate(("cat", "dog", "sea"))}
+EYE = sensor("eye", "depth")
+EAR = sensor("ear", "thermal")
+SPEAKER = words(WORDS)
+
+
+def _run(panel: Panel, *datasets: Dataset, **options: object) -> list[Result]:
+    context = Context(panel, Store(None), replace(Options(), **options))  # type: ignore[arg-type]
+    return evaluate(context, [Source(f"toy{at}", dataset) for at, dataset in enumerate(datasets)])
+
+
+def _pets(modality: str = "depth", *, noise: float = 0.0, seed: int = 0, metric: str = "top1") -> Classification:
+    rng = np.random.default_rng(seed)
+    targets = tuple((at % 3,) for at in range(60))
+    vectors = [axes(target)[0] + noise * rng.normal(size=6).astype(np.float32) for (target,) in targets]
+    return Classification(
+        "pets",
+        modality,
+        [clip(f"item {at}", vector) for at, vector in enumerate(vectors)],
+        targets,
+        ("cat", "dog", "sea"),
+        tuple((text,) for text in WORDS),
+        metric=metric,
+        published=(Published("top1", random=33.3, imagebind=90.0),),
+        groups=tuple(f"group {at // 12}" for at in range(60)),
+    )
+
+
+def test_zero_shot_and_few_shot_of_encoders_side_by_side() -> None:
+    mixed_up = sensor("mixed-up", "depth", turn=axes(1, 2, 0, 3, 4, 5))
+    found = _run(HandPanel(EYE, mixed_up, SPEAKER), Dataset("toy", (_pets(),)))
+    table = {(result.task, result.encoder): result for result in found}
+    right, wrong = table["zero-shot", "eye"], table["zero-shot", "mixed-up"]
+    assert right.metrics == {"top1": 1.0, "balanced": 1.0}
+    assert wrong.metrics == {"top1": 0.0, "balanced": 0.0, "same as first": 0.0}
+    assert right.headline == "top1"  # the published metric
+    assert right.chance["top1"] == pytest.approx(1 / 3)
+    assert right.details["confusion"] == [[20, 0, 0], [0, 20, 0], [0, 0, 20]]
+    # A probe learns what prompts cannot say: that cats are called dogs here.
+    assert table["few-shot", "mixed-up"].metrics["1 shots"] == 1.0
+    assert [point["shots"] for point in table["few-shot", "eye"].details["points"]] == [1, 2, 4, 8]
+
+
+def test_a_limit_chooses_by_name_and_alike_for_all() -> None:
+    (result,) = _run(HandPanel(EYE, SPEAKER), Dataset("toy", (_pets(),)), limit=7, tasks=("zero-shot",))
+    assert result.items == 7
+
+
+def test_windows_are_cut_as_each_encoder_wants_them(tmp_path: Path) -> None:
+    folder = bundles.write(tmp_path / "one")  # 10 Hz, 1 s, every 0.5 s; names by the first four values of ax
+    slow = replace(bundles.IMU, window=WindowSpec(5.0, 2.0, 1.0, bundles.IMU.window.channels, bundles.IMU.window.units))
+    other = bundles.write(tmp_path / "two", slow)
+    samples = np.zeros((60, 6), np.float32)
+    samples[:30, 0], samples[30:, 0] = 9.81, -9.81
+    labels = np.array(["a"] * 30 + ["b"] * 30)
+    item = Labelled("walk", "me", "phone", recordings.stamps(60, rate_hz=10.0), samples, labels)
+    asked = Recordings("toy", "imu", [item], ("a", "b"), (("a",), ("b",)))
+    with Panel([str(folder), f"second={other}"]) as panel:
+        found = _run(panel, Dataset("toy", recordings=(asked,)), tasks=("zero-shot",))
+        assert [encoder.name for encoder in panel.opened] == ["one", "second"]
+    assert [(result.encoder, result.items) for result in found] == [("one", 11), ("second", 5)]
+    assert "same as first" not in found[1].metrics  # other windows are other items
+
+
+def test_pairs_are_retrieved_both_ways_and_aligned() -> None:
+    left = [clip(f"l{at}", row) for at, row in enumerate(axes(0, 1, 2, 3))]
+    right = [clip(f"r{at}", row) for at, row in enumerate(axes(0, 1, 3, 2))]
+    pairing = Pairing("two eyes", "depth", left, "thermal", right, tuple((at, at) for at in range(4)))
+    found = {(r.task, r.subject): r for r in _run(HandPanel(EYE, EAR), Dataset("toy", pairings=(pairing,)))}
+    there = found["retrieval", "two eyes: depth to thermal"]
+    back = found["retrieval", "two eyes: thermal to depth"]
+    assert there.metrics["recall@1"] == back.metrics["recall@1"] == 0.5
+    assert there.encoder == "eye + ear"
+    aligned = found["alignment", "two eyes: depth and thermal"]
+    assert aligned.metrics["cosine"] == pytest.approx(0.5)
+    assert aligned.chance["cosine"] == pytest.approx(0.25, abs=0.05)
+
+
+def _captions(modality: str, vectors: NDArray[np.float32], metric: str) -> Pairing:
+    texts = list(WORDS)
+    return Pairing(
+        f"toy {modality}",
+        "text",
+        [text_clip(text) for text in texts],
+        modality,
+        [clip(f"video {at}", row) for at, row in enumerate(vectors)],
+        tuple((at, at) for at in range(3)),
+        (Published("recall@1", imagebind=6.8), Published(metric, imagebind=36.8)),
+    )
+
+
+def test_two_sensors_say_together_what_neither_says_alone() -> None:
+    # One sensor takes cats for dogs, a little; the other dogs for the sea: their sum is right.
+    seen = unit_rows(np.array([[1, 1.2, 0, 0, 0, 0], [0, 1, 0, 0, 0, 0], [0, 0, 1, 0, 0, 0]], np.float32))
+    heard = unit_rows(np.array([[1, 0, 0, 0, 0, 0], [0, 1, 1.2, 0, 0, 0], [0, 0, 1, 0, 0, 0]], np.float32))
+    pairings = (
+        _captions("depth", seen, "recall@1 depth+thermal"),
+        _captions("thermal", heard, "recall@5 depth+thermal"),
+    )
+    found = _run(HandPanel(EYE, EAR, SPEAKER), Dataset("toy", pairings=pairings), tasks=("retrieval", "fusion"))
+    table = {result.subject: result for result in found}
+    asked = table["toy depth: text to depth"]
+    assert [one.imagebind for one in asked.published] == [6.8]
+    assert table["toy depth: depth to text"].published == ()
+    together = table["toy: text to depth+thermal, recall@1"]
+    assert together.metrics == {"depth": 1.0, "thermal": 1.0, "sum": 1.0}
+    assert [one.imagebind for one in together.published] == [36.8]
+    classes = tuple((text,) for text in WORDS)
+    both = Dataset(
+        "toy",
+        tuple(
+            Classification(
+                f"pets by {modality}",
+                modality,
+                [clip(f"video {at}", row) for at, row in enumerate(vectors)],
+                ((0,), (1,), (2,)),
+                ("cat", "dog", "sea"),
+                classes,
+            )
+            for modality, vectors in (("depth", seen), ("thermal", heard))
+        ),
+    )
+    (fused,) = _run(HandPanel(EYE, EAR, SPEAKER), both, tasks=("fusion",))
+    assert fused.metrics == {"depth": pytest.approx(2 / 3), "thermal": pytest.approx(2 / 3), "sum": 1.0}
+
+
+def test_classes_that_two_data_sets_share_show_alignment_without_pairs() -> None:
+    eye, ear = _pets("depth", noise=0.1), replace(_pets("thermal", noise=0.1, seed=1), name="sounds of pets")
+    panel = HandPanel(EYE, EAR, SPEAKER)
+    (found,) = _run(panel, Dataset("one", (eye,)), Dataset("two", (ear,)), tasks=("alignment",))
+    assert found.subject == "pets and sounds of pets, by class"
+    assert found.metrics == {"classes found": 1.0, "depth": 1.0, "thermal": 1.0}
+    assert found.chance["depth"] == pytest.approx(1 / 3)
+
+
+def test_encoders_of_two_spaces_are_never_compared() -> None:
+    elsewhere = sensor("elsewhere", "thermal", space="another")
+    pairing = Pairing("p", "depth", [clip("l", axes(0)[0])], "thermal", [clip("r", axes(0)[0])], ((0, 0),))
+    with pytest.raises(OptionError, match="nothing that these models could be asked") as caught:
+        _run(HandPanel(EYE, elsewhere), Dataset("toy", pairings=(pairing,)))
+    assert "no models of one space embed depth and thermal" in str(caught.value)
+
+
+def test_a_data_set_that_no_model_embeds_is_one_clear_line() -> None:
+    with pytest.raises(OptionError, match="pets: no model embeds depth"):
+        _run(HandPanel(EAR, SPEAKER), Dataset("toy", (_pets(),)))
+
+
+# --- who speaks for a space -------------------------------------------------------------------------------------------
+
+
+def _vectors(panel: Panel, encoder: Encoder) -> NDArray[np.float32]:
+    return class_vectors(panel, Store(None), encoder, [("a photo of cat", "a photo of dog"), ("a photo of sea",)])
+
+
+def test_prompts_that_an_encoder_brings_need_no_text_encoder() -> None:
+    bank = LabelBank(tuple(WORDS), np.stack(list(WORDS.values())), "toy")
+    found = _vectors(HandPanel(), sensor("eye", "depth", bank=bank))
+    np.testing.assert_allclose(found, [[0.5**0.5, 0.5**0.5, 0, 0, 0, 0], [0, 0, 1, 0, 0, 0]], atol=1e-6)
+
+
+def test_a_space_without_words_is_one_clear_line() -> None:
+    with pytest.raises(OptionError, match=r"eye: nothing embeds words into the space 'toy' .*--text"):
+        _vectors(HandPanel(), EYE)
+    with pytest.raises(OptionError, match=r"got words of the space 'another'"):
+        _vectors(HandPanel(words(WORDS, space="another")), EYE)
+
+
+def test_a_space_of_another_name_is_known_by_its_own_prompts() -> None:
+    bank = LabelBank(("a photo of cat",), axes(0), "my own")
+    mine = sensor("eye", "depth", space="my own", bank=bank)
+    np.testing.assert_allclose(_vectors(HandPanel(SPEAKER), mine)[1], axes(2)[0], atol=1e-6)
+    other = sensor("eye", "depth", space="my own", bank=LabelBank(("a photo of cat",), axes(4), "my own"))
+    with pytest.raises(OptionError, match="nothing embeds words"):
+        _vectors(HandPanel(SPEAKER), other)
+
+
+def test_two_models_of_one_name_are_one_clear_line(tmp_path: Path) -> None:
+    one, two = bundles.write(tmp_path / "a" / "imu"), bundles.write(tmp_path / "b" / "imu")
+    with pytest.raises(OptionError, match=r"two models are called 'imu'.*say OTHER_NAME="):
+        Panel([str(one), str(two)])
+    assert list(Panel([str(one), f"student={two}"]).models) == ["imu", "student"]
