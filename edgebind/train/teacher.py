@@ -177,13 +177,13 @@ def _bundle(folder: Path) -> OpenTeacher:
 
 
 def _imagebind(file: Path, how: Teacher, modality: str) -> OpenTeacher:
-    from edgebind.export.original import IMAGEBIND, imagebind_window
+    from edgebind.export.original import IMAGEBIND
     from edgebind.models import checkpoint
     from edgebind.models.imagebind import EMBEDDING, logit_scale
 
     module = checkpoint.load_towers(file, [modality])[modality]
     built = preprocess.build(how.preprocess) if how.preprocess else preprocess.for_imagebind(modality)
-    window = imagebind_window(modality)
+    window = WindowSpec.of_imagebind(modality)
     if how.window:
         window = from_table(WindowSpec, how.window, where="recipe", prefix="teacher.window.")
     return OpenTeacher(
