@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edgebind.errors import CalibrationError
 
@@ -44,4 +45,10 @@ def count(batches: Sequence[Batch]) -> int:
 def spread(batches: Sequence[Batch], limit: int) -> list[Batch]:
     """At most about `limit` windows, evenly spaced over each recording and at least one of each."""
     step = max(1.0, count(batches) / limit)
-    return [Batch(b.recording, b.inputs[np.arange(0, len(b), step).astype(np.intp)]) for b in batches if len(b)]
+    return [Batch(b.recording, b.inputs[_places(len(b), step)]) for b in batches if len(b)]
+
+
+def _places(windows: int, step: float) -> NDArray[np.intp]:
+    """0, step, 2 x step, ... as whole numbers below `windows`."""
+    places = np.arange(0, windows, step).astype(np.intp)
+    return places[places < windows]  # a step with a fraction may round up to one place too many

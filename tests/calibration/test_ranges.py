@@ -84,6 +84,16 @@ def test_no_windows_are_no_calibration(encoder: Path) -> None:
         ranges.collect(encoder, [])
 
 
+@pytest.mark.parametrize("windows", [2510, 3, 1001, 7])
+def test_spreading_stays_inside_whatever_the_step_rounds_to(windows: int) -> None:
+    batch = Batch("walk", np.arange(windows, dtype=np.float32)[:, None])
+    found = spread([batch], 1000)[0].inputs[:, 0]
+    assert min(windows, 1000) <= len(found) <= min(windows, 1001)
+    assert found[0] == 0
+    assert found[-1] < windows
+    assert (np.diff(found) > 0).all()
+
+
 def test_spreading_keeps_every_recording(walks: list[Batch]) -> None:
     few = spread(walks, 12)
     assert [len(batch) for batch in few] == [2] * 6
