@@ -20,6 +20,9 @@ class Latency:
     calls: int
     first_ms: float
     """The very first call, which pays for what later calls find ready."""
+    cpu_ms: float
+    """Median of the processor's time in a call, all threads of this process together: other work on the machine, which
+    interrupts a long call and spares a short one, does not count."""
     mean_ms: float
     p50_ms: float
     p90_ms: float
@@ -37,28 +40,38 @@ def race(contestants: Mapping[str, Call], *, seconds: float, warmup: int = 10, l
 
     The ratio is taken round by round, so it holds when the machine's speed drifts between rounds.
     """
-    first = {name: _milliseconds(call) for name, call in contestants.items()}
+    first = {name: _milliseconds(call)[0] for name, call in contestants.items()}
     for _ in range(warmup):
         for call in contestants.values():
             call()
-    rounds: list[list[float]] = []
+    rounds: list[list[tuple[float, float]]] = []
     stop = time.perf_counter() + seconds
     while len(rounds) < least or time.perf_counter() < stop:
         rounds.append([_milliseconds(call) for call in contestants.values()])
-    table = np.array(rounds)  # (rounds, contestants)
+    table, spent = np.moveaxis(np.array(rounds), 2, 0)  # (rounds, contestants) each
     return [
-        _summary(name, first[name], column, np.median(column / table[:, 0]))
-        for name, column in zip(contestants, table.T, strict=True)
+        _summary(name, first[name], column, np.median(mine), np.median(column / table[:, 0]))
+        for name, column, mine in zip(contestants, table.T, spent.T, strict=True)
     ]
 
 
-def _milliseconds(call: Call) -> float:
-    start = time.perf_counter_ns()
+def _milliseconds(call: Call) -> tuple[float, float]:
+    """On the wall's clock and on the processor's."""
+    spent, start = time.process_time_ns(), time.perf_counter_ns()
     call()
-    return (time.perf_counter_ns() - start) / 1e6
+    return (time.perf_counter_ns() - start) / 1e6, (time.process_time_ns() - spent) / 1e6
 
 
-def _summary(name: str, first: float, times: np.ndarray, ratio: np.floating[Any]) -> Latency:
+def _summary(name: str, first: float, times: np.ndarray, spent: np.floating[Any], ratio: np.floating[Any]) -> Latency:
     p50, p90, p99 = np.percentile(times, (50, 90, 99))
-    figures = [first, float(times.mean()), float(p50), float(p90), float(p99), float(times.max()), float(ratio)]
+    figures = [
+        first,
+        float(spent),
+        float(times.mean()),
+        float(p50),
+        float(p90),
+        float(p99),
+        float(times.max()),
+        float(ratio),
+    ]
     return Latency(name, len(times), *(round(figure, 4) for figure in figures))

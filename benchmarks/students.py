@@ -42,7 +42,7 @@ def measure(modalities: Sequence[str], *, seconds: float, threads: int) -> dict[
     Returns
     -------
     `machine`, `threads` and `results`: for each modality and contestant its parameters, MACs (of students), latency
-    percentiles, and by what factor its median is below that of ImageBind's tower.
+    percentiles, and by what factor it takes less of the processor's time than ImageBind's tower.
     """
     torch.set_num_threads(threads)
     results = {modality: _race(modality, seconds, threads) for modality in modalities}
@@ -58,8 +58,9 @@ def _race(modality: str, seconds: float, threads: int) -> list[dict[str, Any]]:
         for name in students.names(modality):
             facts[name], calls[name] = _student(name, Path(scratch), threads)
     rows = latency.race(calls, seconds=seconds)
-    slow = rows[0].p50_ms
-    return [{**row.to_dict(), **facts[row.name], "times_faster": round(slow / row.p50_ms, 1)} for row in rows]
+    # By the processor's time: on a busy machine a long call is always interrupted, which would flatter the students.
+    slow = rows[0].cpu_ms
+    return [{**row.to_dict(), **facts[row.name], "times_faster": round(slow / row.cpu_ms, 1)} for row in rows]
 
 
 def _peer(modality: str) -> tuple[dict[str, Any], Call]:
@@ -100,7 +101,9 @@ def command(modalities: tuple[str, ...], seconds: float, threads: int, out: Path
     for modality, rows in report["results"].items():
         click.echo(f"{modality}, {threads} thread(s)")
         for row in rows:
-            click.echo(f"  {row['name']:12} {row['p50_ms']:9.3f} ms (median) {row['times_faster']:8.1f}x")
+            click.echo(
+                f"  {row['name']:12} {row['p50_ms']:9.3f} ms median {row['cpu_ms']:9.3f} ms of the processor {row['times_faster']:8.1f}x"
+            )
     if out is not None:
         from edgebind import atomic
 

@@ -19,4 +19,4 @@ def test_every_student_races_the_tower_it_stands_in_for() -> None:
     assert {row["calls"] for row in rows} == {rows[0]["calls"]}
     for row in rows[1:]:
         assert row["macs"] == students.count_macs(students.build(row["name"], dim=384), torch.zeros(1, 6, 200))
-        assert row["times_faster"] == pytest.approx(rows[0]["p50_ms"] / row["p50_ms"], abs=0.1)
+        assert row["times_faster"] == pytest.approx(rows[0]["cpu_ms"] / row["cpu_ms"], abs=0.1)

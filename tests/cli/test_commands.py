@@ -101,6 +101,7 @@ def test_bench_races_bundles(tmp_path: Path) -> None:
     first, second = report["results"]
     assert first["ratio"] == 1.0
     assert first["calls"] == second["calls"] >= 20
+    assert first["cpu_ms"] > 0
     assert 0 < first["p50_ms"] <= first["p90_ms"] <= first["p99_ms"] <= first["max_ms"]
     assert report["machine"]["cpu"]
 
