@@ -23,6 +23,7 @@ COMMANDS = {
     "bench": "Latency percentiles of a bundle on this machine.",
     "bind": "Train a tower into the space from a recipe.",
     "distil": "Teach a small tower what a large one knows.",
+    "evaluate": "How good encoders are, side by side.",
     "doctor": "What this machine can run, and why not the rest.",
 }
 

@@ -171,8 +171,20 @@ def _one_against_rest(learned: Floats, truth: NDArray[np.bool_], judged: Floats)
 
 
 def _logistic(vectors: Floats, labels: NDArray[Any]) -> Any:
+    require()
+    from sklearn.linear_model import LogisticRegression
+
+    return LogisticRegression(C=STRENGTH, max_iter=2000).fit(vectors, labels)
+
+
+def require() -> None:
+    """Find out before hours of work, not after.
+
+    Raises
+    ------
+    MissingDependencyError: scikit-learn is not installed.
+    """
     try:
-        from sklearn.linear_model import LogisticRegression
+        import sklearn  # noqa: F401
     except ImportError as error:
         raise MissingDependencyError("scikit-learn is not installed", remedy=extras.remedy("evaluate")) from error
-    return LogisticRegression(C=STRENGTH, max_iter=2000).fit(vectors, labels)

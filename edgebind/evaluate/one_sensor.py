@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict
 from typing import Any
 
 from edgebind.errors import OptionError
@@ -64,11 +63,14 @@ class OneSensor:
         return {"same as first": float((first.guesses == found.guesses).mean())}
 
     def _few_shot(self, seen: Seen) -> Iterator[Result]:
-        points = self._curve(seen)
+        points, options = self._curve(seen), self.context.options
         if not points:
             return
         metric = headline_of(seen.task)
-        figures = [{"shots": p.shots, "mean": p.mean(metric), "spread": p.spread(metric)} for p in points]
+        figures = [
+            {"shots": p.shots, "mean": p.mean(metric), "spread": p.spread(metric), "each": p.metrics[metric]}
+            for p in points
+        ]
         yield Result(
             task="few-shot",
             subject=seen.task.name,
@@ -77,7 +79,11 @@ class OneSensor:
             metrics={f"{point.shots} shots": point.mean(metric) for point in points},
             headline=f"{points[-1].shots} shots",
             chance={f"{point.shots} shots": chance(seen.task)[metric] for point in points},
-            details={"metric": metric, "points": figures, "seeds": [asdict(point) for point in points]},
+            details={
+                "metric": metric,
+                "points": figures,
+                "seeds": list(range(options.seed, options.seed + options.seeds)),
+            },
         )
 
     def _curve(self, seen: Seen) -> list[Shots]:

@@ -80,6 +80,7 @@ class Row:
 
     subject: str
     task: str
+    """With the metric that its numbers are of, where the titles do not say it."""
     title: str
     """Of the metric."""
     items: str
@@ -115,52 +116,59 @@ def rows_of(report: Report) -> list[Row]:
 
 def _rows(together: Sequence[Mapping[str, Any]]) -> list[Row]:
     first = together[0]
-    headline = first["headline"]
     names = list(dict.fromkeys(name for result in together for name in result["metrics"]))
-    names = [name for name in names if name == headline or first["task"] == "few-shot"] + [
-        name for name in names if name != headline and first["task"] != "few-shot"
-    ]
-    rows = [_row(together, name, headline) for name in names]
+    if first["task"] != "few-shot":  # whose points stay in order
+        names.sort(key=lambda name: name != first["headline"])
+    rows = [_row(together, name, is_first=name == names[0]) for name in names]
     kept = _kept(together)
     return [*rows, kept] if kept else rows
 
 
-def _row(together: Sequence[Mapping[str, Any]], name: str, headline: str) -> Row:
+def _row(together: Sequence[Mapping[str, Any]], name: str, *, is_first: bool) -> Row:
     first = together[0]
     having = {result["encoder"]: result for result in together if name in result["metrics"]}
     values = {encoder: result["metrics"][name] for encoder, result in having.items()}
     chances = dict.fromkeys(_number(r["chance"][name], name) for r in having.values() if name in r["chance"])
     return Row(
         subject=first["subject"],
-        task=first["task"],
+        task=task_of(first),
         title=title_of(name, first),
-        items=" / ".join(dict.fromkeys(str(result["items"]) for result in together)) if name == headline else "",
+        items=" / ".join(dict.fromkeys(str(result["items"]) for result in together)) if is_first else "",
         chance=" / ".join(chances),
         cells={encoder: _number(values[encoder], name) + _spread(having[encoder], name) for encoder in having},
         published=_published(first, name),
-        is_headline=name == headline,
-        best=() if name == SAME else _best(values, smallest=name in ("median rank", "p")),
+        is_headline=name == first["headline"],
+        best=() if name in (SAME, "p") else _best(values, smallest=name == "median rank"),
     )
+
+
+def task_of(result: Mapping[str, Any]) -> str:
+    """A task, with the metric that its numbers are of where their titles do not say it."""
+    metric = result["details"].get("metric")
+    seeds = result["details"].get("seeds")
+    counted = f", mean and spread of {len(seeds)} draws" if seeds else ""
+    return f"{result['task']}, {TITLES.get(metric, metric)}{counted}" if metric else str(result["task"])
 
 
 def title_of(name: str, result: Mapping[str, Any]) -> str:
     """A metric's title in a table."""
     if result["task"] == "few-shot":
         return name.replace("1 shots", "1 shot") if name.startswith("1 ") else name
-    if result["task"] == "fusion":
-        return name if name == "sum" else f"{name} alone"
-    return f"same answer as {result['encoder']}" if name == SAME else TITLES.get(name, name)
+    if name == SAME:
+        return f"same answer as {result['encoder']}"
+    metric, space, rest = name.partition(" ")
+    return TITLES.get(name) or f"{TITLES.get(metric, metric)}{space}{rest}"
 
 
 def _kept(together: Sequence[Mapping[str, Any]]) -> Row | None:
     """What share of the first encoder's headline the others keep."""
     first, *others = together
     base = first["metrics"].get(first["headline"], 0)
-    if not others or not base or first["task"] not in ("zero-shot", "retrieval"):
+    if not others or not base or first["task"] not in ("zero-shot", "retrieval", "fusion"):
         return None
     cells = {one["encoder"]: f"{100 * one['metrics'][first['headline']] / base:.1f}" for one in others}
     title = f"{title_of(first['headline'], first)} kept of {first['encoder']}'s"
-    return Row(first["subject"], first["task"], title, "", "", cells, {}, False, ())
+    return Row(first["subject"], task_of(first), title, "", "", cells, {}, False, ())
 
 
 def _number(value: float, name: str) -> str:
@@ -174,16 +182,15 @@ def _spread(result: Mapping[str, Any], name: str) -> str:
 
 
 def _published(result: Mapping[str, Any], name: str) -> dict[str, str]:
-    wanted = result["details"].get("metric") if result["task"] == "fusion" and name == "sum" else name
     found: dict[str, str] = {}
     for one in result["published"]:
-        if one["metric"].partition(" ")[0] == wanted:
+        if one["metric"].partition(" ")[0] == name:
             found |= {title: f"{one[field]:g}" for field, title in LITERATURE.items() if one[field] is not None}
     return found
 
 
 def _best(values: Mapping[str, float], *, smallest: bool) -> tuple[str, ...]:
-    if len(values) < 2:
+    if len(set(values.values())) < 2:
         return ()
     best = (min if smallest else max)(values.values())
     return tuple(encoder for encoder, value in values.items() if value == best)

@@ -49,8 +49,7 @@ def ask(context: Context, source: Source, pairing: Pairing) -> Iterator[Result]:
 
 def label_of(one: Encoder, other: Encoder) -> str:
     """One model that has both, or the sensors' encoders; words go without saying."""
-    names = [encoder.name for encoder in (one, other) if encoder.modality != "text"]
-    return " + ".join(dict.fromkeys(names))
+    return " + ".join(sorted({encoder.name for encoder in (one, other) if encoder.modality != "text"}))
 
 
 def share_a_space(one: Encoder, other: Encoder) -> bool:
@@ -146,21 +145,18 @@ def _sum_of_classes(context: Context, one: Seen, other: Seen) -> Iterator[Result
     if not rows:
         return
     task, metric = one.task.only(rows), headline_of(one.task)
-    first, second = one.vectors[rows], other.vectors[others]
-    fused = fusion.fuse(first, second, context.options.share)
-    sides = {one.task.modality: first, other.task.modality: second, "sum": fused}
-    found = {name: answer(context, task, one.encoder, side).metrics[metric] for name, side in sides.items()}
-    both = _sum_name(one.encoder, other.encoder)
+    sides = _sides((one.encoder, one.vectors[rows]), (other.encoder, other.vectors[others]), context.options.share)
+    found = {side: answer(context, task, one.encoder, vectors).metrics[metric] for side, vectors in sides.items()}
     yield Result(
         task="fusion",
-        subject=f"{task.name}: {both}",
+        subject=f"{task.name}: {_sum_name(one.encoder, other.encoder)}",
         encoder=label_of(one.encoder, other.encoder),
         items=len(rows),
-        metrics=found,
-        headline="sum",
-        chance=dict.fromkeys(found, chance(task)[metric]),
-        published=_of_sum((*one.task.published, *other.task.published), metric, both),
-        details={"metric": metric, "share": context.options.share},
+        metrics={f"{metric}{side}": value for side, value in found.items()},
+        headline=metric,
+        chance={f"{metric}{side}": chance(task)[metric] for side in sides},
+        published=_of_sum((*one.task.published, *other.task.published), one.encoder, other.encoder),
+        details={"share": context.options.share},
     )
 
 
@@ -184,28 +180,32 @@ def _sum_of_pairs(
     if not rows:
         return
     pairs = one.pairing.only(range(len(one.pairing.left)), rows).pairs
-    fused = fusion.fuse(one.right[rows], other.right[others], context.options.share)
-    sides = {first.modality: one.right[rows], second.modality: other.right[others], "sum": fused}
-    found = {name: retrieval.retrieve(one.left, side, pairs) for name, side in sides.items()}
-    both = _sum_name(first, second)
-    for metric in (f"recall@{depth}" for depth in retrieval.DEPTHS):
-        yield Result(
-            task="fusion",
-            subject=f"{source.dataset.name}: text to {both}, {metric}",
-            encoder=label_of(first, second),
-            items=found["sum"].queries,
-            metrics={name: way.metrics[metric] for name, way in found.items()},
-            headline="sum",
-            chance={name: way.chance[metric] for name, way in found.items()},
-            published=_of_sum((*pairings[0].published, *pairings[1].published), metric, both),
-            details={"metric": metric, "share": context.options.share},
-        )
+    sides = _sides((first, one.right[rows]), (second, other.right[others]), context.options.share)
+    found = {side: retrieval.retrieve(one.left, vectors, pairs) for side, vectors in sides.items()}
+    metrics = [f"recall@{depth}" for depth in retrieval.DEPTHS]
+    yield Result(
+        task="fusion",
+        subject=f"{source.dataset.name}: text to {_sum_name(first, second)}",
+        encoder=label_of(first, second),
+        items=found[""].queries,
+        metrics={f"{metric}{side}": found[side].metrics[metric] for metric in metrics for side in sides},
+        headline=metrics[0],
+        chance={f"{metric}{side}": found[side].chance[metric] for metric in metrics for side in sides},
+        published=_of_sum((*pairings[0].published, *pairings[1].published), first, second),
+        details={"share": context.options.share},
+    )
+
+
+def _sides(first: tuple[Encoder, Floats], second: tuple[Encoder, Floats], share: float) -> dict[str, Floats]:
+    """What is added to a metric's name -> the vectors it is of: nothing for the sum, ` vision alone` for one of its parts."""
+    parts = {f" {encoder.modality} alone": vectors for encoder, vectors in (first, second)}
+    return {"": fusion.fuse(first[1], second[1], share), **parts}
 
 
 def _sum_name(one: Encoder, other: Encoder) -> str:
     return "+".join(sorted((one.modality, other.modality)))
 
 
-def _of_sum(published: Sequence[Published], metric: str, both: str) -> tuple[Published, ...]:
+def _of_sum(published: Sequence[Published], one: Encoder, other: Encoder) -> tuple[Published, ...]:
     """Numbers of the sum, which are called `recall@1 audio+vision`."""
-    return tuple(one for one in published if one.metric == f"{metric} {both}")
+    return tuple(found for found in published if found.metric.partition(" ")[2] == _sum_name(one, other))

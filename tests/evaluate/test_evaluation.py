@@ -93,7 +93,7 @@ def test_pairs_are_retrieved_both_ways_and_aligned() -> None:
     there = found["retrieval", "two eyes: depth to thermal"]
     back = found["retrieval", "two eyes: thermal to depth"]
     assert there.metrics["recall@1"] == back.metrics["recall@1"] == 0.5
-    assert there.encoder == "eye + ear"
+    assert there.encoder == "ear + eye"
     aligned = found["alignment", "two eyes: depth and thermal"]
     assert aligned.metrics["cosine"] == pytest.approx(0.5)
     assert aligned.chance["cosine"] == pytest.approx(0.25, abs=0.05)
@@ -125,9 +125,12 @@ def test_two_sensors_say_together_what_neither_says_alone() -> None:
     asked = table["toy depth: text to depth"]
     assert [one.imagebind for one in asked.published] == [6.8]
     assert table["toy depth: depth to text"].published == ()
-    together = table["toy: text to depth+thermal, recall@1"]
-    assert together.metrics == {"depth": 1.0, "thermal": 1.0, "sum": 1.0}
-    assert [one.imagebind for one in together.published] == [36.8]
+    together = table["toy: text to depth+thermal"]
+    assert together.metrics["recall@1"] == together.metrics["recall@1 depth alone"] == 1.0
+    assert [(one.metric, one.imagebind) for one in together.published] == [
+        ("recall@1 depth+thermal", 36.8),
+        ("recall@5 depth+thermal", 36.8),
+    ]
     classes = tuple((text,) for text in WORDS)
     both = Dataset(
         "toy",
@@ -144,7 +147,11 @@ def test_two_sensors_say_together_what_neither_says_alone() -> None:
         ),
     )
     (fused,) = _run(HandPanel(EYE, EAR, SPEAKER), both, tasks=("fusion",))
-    assert fused.metrics == {"depth": pytest.approx(2 / 3), "thermal": pytest.approx(2 / 3), "sum": 1.0}
+    assert fused.metrics == {
+        "balanced": 1.0,
+        "balanced depth alone": pytest.approx(2 / 3),
+        "balanced thermal alone": pytest.approx(2 / 3),
+    }
 
 
 def test_classes_that_two_data_sets_share_show_alignment_without_pairs() -> None:

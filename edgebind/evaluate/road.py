@@ -1,0 +1,125 @@
+"""The whole road of `edgebind evaluate`: models and data sets by their names -> report.json, report.html, plot.png."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from edgebind import atomic
+from edgebind.errors import OptionError
+from edgebind.evaluate import few_shot, page, plots, prompt_file, report
+from edgebind.evaluate.dataset import Classification, Dataset, Pairing, Recordings
+from edgebind.evaluate.datasets import open_dataset
+from edgebind.evaluate.encoders import HERE, Where
+from edgebind.evaluate.evaluation import evaluate
+from edgebind.evaluate.panel import Panel
+from edgebind.evaluate.prompt_file import Question, Texts
+from edgebind.evaluate.report import Report
+from edgebind.evaluate.results import Context, Options, Source
+from edgebind.evaluate.vectors import Progress, Store
+
+VECTORS = "vectors"
+
+
+@dataclass(frozen=True)
+class Request:
+    """Everything that decides an evaluation."""
+
+    models: tuple[str, ...]
+    """`PATH` or `NAME=PATH`; the first is what the others are compared with."""
+    on: tuple[str, ...]
+    """Data sets: `NAME:FOLDER` or `NAME@SPLIT:FOLDER`."""
+    out: Path
+    """Folder for the report."""
+    text: Path | None = None
+    """What embeds words, where no model does."""
+    prompts: Path | None = None
+    """Other words for the classes; see `edgebind.evaluate.prompt_file`."""
+    cache: Path | None = None
+    """Folder for vectors; OUT/vectors by default."""
+    where: Where = HERE
+    options: Options = field(default_factory=Options)
+
+
+def run(request: Request, progress: Progress = lambda stage, step, steps: None) -> Report:
+    """Evaluate, and write the report. A run that was stopped goes on where it stood: vectors are kept piece by piece.
+
+    Raises
+    ------
+    OptionError: a model or data set that does not exist, or nothing that could be asked.
+    RecordingError: a data set in another layout, or without a readable clip.
+    BundleError, CheckpointError, BackendError: a model that is damaged or cannot be run here.
+    MissingDependencyError: a package that is needed, before anything is computed.
+    StorageError: the disk is full or cannot be written.
+    """
+    plots.require()
+    if "few-shot" in request.options.tasks:
+        few_shot.require()
+    atomic.make_folder(request.out)
+    with Panel(request.models, text=request.text, where=request.where) as panel:
+        context = Context(panel, Store(request.cache or request.out / VECTORS, progress), request.options)
+        sources = told_apart([_opened(spec) for spec in dict.fromkeys(request.on)])
+        if request.prompts is not None:
+            sources = _reworded(sources, prompt_file.read(request.prompts), context)
+        found = report.to_dict(context, sources, evaluate(context, sources))
+    report.write(request.out / report.FILE, found)
+    page.write(request.out, found)
+    return found
+
+
+def _opened(spec: str) -> Source:
+    """Named by its whole path: another folder of the same name holds other clips."""
+    name, _, folder = spec.partition(":")
+    return Source(f"{name}:{Path(folder).expanduser().resolve()}", open_dataset(spec))
+
+
+def told_apart(sources: Sequence[Source]) -> list[Source]:
+    """Questions of one name that come from two splits or folders, each with its own behind the name."""
+    counts = Counter(name for source in sources for name in _names(source.dataset))
+    return [
+        replace(source, dataset=_called(source)) if any(counts[name] > 1 for name in _names(source.dataset)) else source
+        for source in sources
+    ]
+
+
+def _names(dataset: Dataset) -> list[str]:
+    questions: list[Question | Pairing] = [*dataset.classifications, *dataset.recordings, *dataset.pairings]
+    return [one.name for one in questions]
+
+
+def _called(source: Source) -> Dataset:
+    label, _, folder = source.spec.partition(":")
+    suffix = f" ({label} of {Path(folder).name})"
+    of = source.dataset
+    return replace(
+        of,
+        name=of.name + suffix,
+        classifications=tuple(replace(one, name=one.name + suffix) for one in of.classifications),
+        recordings=tuple(replace(one, name=one.name + suffix) for one in of.recordings),
+        pairings=tuple(replace(one, name=one.name + suffix) for one in of.pairings),
+    )
+
+
+def _reworded(sources: Sequence[Source], texts: Texts, context: Context) -> list[Source]:
+    """Every question in other words; those that the words do not fit are left out."""
+    found = [replace(source, dataset=_in_other_words(source.dataset, texts, context)) for source in sources]
+    if not any(source.dataset.classifications or source.dataset.recordings for source in found):
+        raise OptionError("the prompts name the classes of no data set", got="; ".join(context.left_out[:3]) or None)
+    return found
+
+
+def _in_other_words(dataset: Dataset, texts: Texts, context: Context) -> Dataset:
+    questions: list[Question] = [*dataset.classifications, *dataset.recordings]
+    kept = [prompt_file.reworded(question, texts) for question in questions]
+    for question, other in zip(questions, kept, strict=True):
+        if other is None:
+            context.leave_out(
+                f"{question.name}: the prompts have no words for some class of {', '.join(question.classes)}"
+            )
+    return replace(
+        dataset,
+        classifications=tuple(one for one in kept if isinstance(one, Classification)),
+        recordings=tuple(one for one in kept if isinstance(one, Recordings)),
+    )
