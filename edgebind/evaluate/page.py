@@ -10,7 +10,17 @@ from typing import TYPE_CHECKING, Any
 
 from edgebind import atomic
 from edgebind.evaluate import plots
-from edgebind.evaluate.report import DECIMALS, LITERATURE, Report, Row, encoders_of, questions_of, rows_of, task_of
+from edgebind.evaluate.report import (
+    DECIMALS,
+    LITERATURE,
+    Report,
+    Row,
+    encoders_of,
+    questions_of,
+    rows_of,
+    task_of,
+    warnings_of,
+)
 from edgebind.evaluate.retrieval import DEPTHS
 
 if TYPE_CHECKING:
@@ -35,9 +45,10 @@ td:first-child, th:first-child { position: sticky; left: 0; background: var(--gr
 tr.question td { padding-top: .9rem; font-weight: 600; } td.headline { font-weight: 600; } td.best { color: var(--best); }
 td.wrap { white-space: normal; min-width: 14rem; }
 .cards { display: flex; flex-wrap: wrap; gap: 1rem; align-items: flex-start; }
+.note { border-left: 3px solid #d9822b; padding-left: .6rem; }
 figure { margin: 0; padding: .9rem 1rem; background: var(--card); border: 1px solid var(--line); border-radius: .5rem; max-width: 100%; }
 figure svg { display: block; max-width: 100%; height: auto; color: var(--ink); } figcaption { font-weight: 600; margin-bottom: .5rem; }
-figure.glance svg { width: 100%; }
+figure.glance { margin-top: 1rem; } figure.glance svg { width: 100%; }
 svg text { font-family: inherit !important; }
 @media print { body { max-width: none; } figure { break-inside: avoid; } }
 """
@@ -62,10 +73,11 @@ def write(folder: Path, report: Report) -> None:
 def to_html(report: Report) -> str:
     """The whole page; called within `plots.style()`."""
     names = ", ".join(dict.fromkeys(one["name"] for one in report["datasets"]))
-    title = f"{names}: what the encoders know"
+    title = f"Encoders side by side: {', '.join(encoders_of(report))}"
     parts = [
-        f"<h1>{escape(title)}</h1>",
-        f'<p class="soft">edgebind {escape(report["edgebind"])} on {escape(str(report["machine"]["cpu"]))}</p>',
+        "<h1>Encoders side by side</h1>",
+        f'<p class="soft">On {escape(names)}; edgebind {escape(report["edgebind"])}, {escape(str(report["machine"]["cpu"]))}</p>',
+        *(f'<p class="note">{escape(line)}</p>' for line in warnings_of(report)),
         _figure(plots.svg(plots.summary(report), "summary"), "Everything at a glance", "glance"),
         f'<h2>Side by side</h2><div class="wide">{_table(report)}</div>',
         '<p class="soft">Percent, but for ranks, cosines and p. Coloured: the best of several encoders.</p>',
@@ -161,9 +173,6 @@ def _about(report: Report) -> Iterator[str]:
         for one in report["datasets"]
     ]
     yield "<h2>Data sets</h2>" + _listing(("name", "given as", "notes"), notes)
-    limit = report["options"]["limit"]
-    if limit is not None:
-        yield f"<p>At most {limit} clips of each question were looked at: numbers published for all of them do not compare.</p>"
     if report["left_out"]:
         lines = "".join(f"<li>{escape(line)}</li>" for line in report["left_out"])
         yield f"<h2>Left out</h2><ul>{lines}</ul>"

@@ -138,7 +138,7 @@ def _row(together: Sequence[Mapping[str, Any]], name: str, *, is_first: bool) ->
         cells={encoder: _number(values[encoder], name) + _spread(having[encoder], name) for encoder in having},
         published=_published(first, name),
         is_headline=name == first["headline"],
-        best=() if name in (SAME, "p") else _best(values, smallest=name == "median rank"),
+        best=() if name in (SAME, "p") else _best(values, name),
     )
 
 
@@ -189,11 +189,22 @@ def _published(result: Mapping[str, Any], name: str) -> dict[str, str]:
     return found
 
 
-def _best(values: Mapping[str, float], *, smallest: bool) -> tuple[str, ...]:
-    if len(set(values.values())) < 2:
+def _best(values: Mapping[str, float], name: str) -> tuple[str, ...]:
+    """Of what is shown: a difference that rounding hides is none."""
+    shown = {encoder: float(_number(value, name)) for encoder, value in values.items()}
+    if len(set(shown.values())) < 2:
         return ()
-    best = (min if smallest else max)(values.values())
-    return tuple(encoder for encoder, value in values.items() if value == best)
+    best = (min if name == "median rank" else max)(shown.values())
+    return tuple(encoder for encoder, value in shown.items() if value == best)
+
+
+def warnings_of(report: Report) -> list[str]:
+    """What would be wrong to read out of the numbers."""
+    found = [f"{one['name']}: {one['notes']['training']}" for one in report["datasets"] if "training" in one["notes"]]
+    limit = report["options"]["limit"]
+    if limit is not None:
+        found.append(f"at most {limit} clips of each question: published numbers are of all of them")
+    return found
 
 
 # --- terminal ---------------------------------------------------------------------------------------------------------
@@ -214,7 +225,8 @@ def as_text(report: Report) -> str:
     for (subject, task), group in itertools.groupby(rows, key=lambda row: (row.subject, row.task)):
         table.append([f"{subject} · {task}"])
         table += [_cells(row, encoders, literature) for row in group]
-    return "\n".join([*legend, *_aligned(table), *(f"left out: {line}" for line in report["left_out"])])
+    warned = [f"note: {line}" for line in warnings_of(report)]
+    return "\n".join([*legend, *_aligned(table), *warned, *(f"left out: {line}" for line in report["left_out"])])
 
 
 def _letters(count: int) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -78,8 +78,9 @@ def _opened(spec: str) -> Source:
 def told_apart(sources: Sequence[Source]) -> list[Source]:
     """Questions of one name that come from two splits or folders, each with its own behind the name."""
     counts = Counter(name for source in sources for name in _names(source.dataset))
+    labels = Counter(source.spec.partition(":")[0] for source in sources)
     return [
-        replace(source, dataset=_called(source)) if any(counts[name] > 1 for name in _names(source.dataset)) else source
+        replace(source, dataset=_called(source, labels)) if counts[_names(source.dataset)[0]] > 1 else source
         for source in sources
     ]
 
@@ -89,9 +90,9 @@ def _names(dataset: Dataset) -> list[str]:
     return [one.name for one in questions]
 
 
-def _called(source: Source) -> Dataset:
+def _called(source: Source, labels: Mapping[str, int]) -> Dataset:
     label, _, folder = source.spec.partition(":")
-    suffix = f" ({label} of {Path(folder).name})"
+    suffix = f" ({label})" if labels[label] == 1 else f" ({label}:{folder})"
     of = source.dataset
     return replace(
         of,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -94,14 +95,18 @@ def test_other_words_and_a_limit(data: Path, model: Path, tmp_path: Path) -> Non
 
 def test_splits_of_one_data_set_are_told_apart(data: Path, model: Path, tmp_path: Path) -> None:
     twin = tmp_path / "twin"
-    twin.symlink_to(data)
-    (twin / "s00" / "s00_01_sw.csv").write_bytes((data / "s00" / "s00_01_sp.csv").read_bytes())
+    shutil.copytree(data, twin)
     done = _run(
         *(model, "--task", "zero-shot", "--out", tmp_path / "out"),
         *("--on", f"spsw:{data}", "--on", f"spsw@phone:{data}", "--on", f"spsw:{twin}"),
     )
     assert done.exit_code == 0, done.output
-    assert "SP-SW-HAR phone · zero-shot" in done.output
+    subjects = [line for line in done.stdout.splitlines() if line.endswith("· zero-shot")]
+    assert subjects == [
+        f"SP-SW-HAR (spsw:{data.resolve()}) · zero-shot",
+        "SP-SW-HAR phone · zero-shot",
+        f"SP-SW-HAR (spsw:{twin}) · zero-shot",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -154,3 +159,14 @@ def test_ctrl_c_says_where_it_goes_on(data: Path, model: Path, tmp_path: Path) -
         _, error = running.communicate(timeout=30)
     assert running.returncode == 130
     assert "the same command goes on there" in error
+
+
+def test_a_bundle_that_brings_its_prompts_needs_no_torch(data: Path, model: Path, tmp_path: Path) -> None:
+    code = (
+        "import sys; sys.modules.update(dict.fromkeys(('torch', 'sentence_transformers', 'safetensors')))\n"
+        "from edgebind import cli; sys.exit(cli.main(sys.argv[1:]))"
+    )
+    command = [sys.executable, "-c", code, "evaluate", str(model), "--on", f"spsw:{data}", "--out", str(tmp_path / "o")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "o" / "report.html").is_file()
