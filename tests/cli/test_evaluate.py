@@ -163,7 +163,11 @@ def test_ctrl_c_says_where_it_goes_on(data: Path, model: Path, tmp_path: Path) -
 
 def test_a_bundle_that_brings_its_prompts_needs_no_torch(data: Path, model: Path, tmp_path: Path) -> None:
     code = (
-        "import sys; sys.modules.update(dict.fromkeys(('torch', 'sentence_transformers', 'safetensors')))\n"
+        "import sys\n"
+        "class Absent:\n"
+        "    def find_spec(self, name, *_):\n"
+        "        if name in ('torch', 'sentence_transformers', 'safetensors'): raise ImportError(name)\n"
+        "sys.meta_path.insert(0, Absent())\n"
         "from edgebind import cli; sys.exit(cli.main(sys.argv[1:]))"
     )
     command = [sys.executable, "-c", code, "evaluate", str(model), "--on", f"spsw:{data}", "--out", str(tmp_path / "o")]
