@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
 BATCH = 16
 """Windows embedded in one call when they are there anyway."""
-EMBED_BATCH = 64
-"""Windows in one call of `embed_recording`, which nobody watches."""
+EMBED_BATCH = 32
+"""Windows in one call of `embed_recording`, which nobody watches; more are no faster each, and fit no cache."""
 QUEUE = 1024
 """Chunks between the reader and the encoder: about 20 s of a sensor that sends every 20 ms."""
 PATIENCE_S = 1.0
@@ -175,7 +175,10 @@ class Stream:
         for chunk in self._source:
             if self._duration is not None and len(chunk):
                 first = int(chunk.times[0]) if first is None else first
-                if int(chunk.times[0]) - first >= self._duration:
+                if int(chunk.times[-1]) - first >= self._duration:
+                    count = int(chunk.times.searchsorted(first + self._duration))
+                    if count:
+                        yield Chunk(chunk.times[:count], chunk.samples[:count], chunk.origin)
                     return
             yield chunk
 
@@ -220,22 +223,24 @@ class _Namer:
         self._sensor = bundle.manifest.modality
         self._scale = bundle.manifest.logit_scale
 
-    def __call__(self, windows: Sequence[tuple[int, Window]]) -> Iterator[Embedding]:
+    def __call__(self, windows: Sequence[tuple[int, Window]]) -> list[Embedding]:
         """Embeddings of some (arrival, window)."""
         vectors = self._bundle.embed([window for _, window in windows])
         shares = self._bank.probabilities(vectors, self._scale).tolist()
-        now = time.monotonic_ns()
-        for (arrived, window), vector, share in zip(windows, vectors, shares, strict=True):
-            yield Embedding(
-                start_ns=window.start_ns,
-                stop_ns=window.stop_ns,
-                vector=vector,
-                quality=window.quality,
-                labels=dict(zip(self._bank.prompts, share, strict=True)),
-                latency_ms=(now - arrived) / 1e6,
-                sensor=self._sensor,
-                origin=window.origin,
+        now, prompts, sensor = time.monotonic_ns(), self._bank.prompts, self._sensor
+        return [
+            Embedding(
+                window.start_ns,
+                window.stop_ns,
+                vector,
+                window.quality,
+                dict(zip(prompts, share, strict=True)),
+                (now - arrived) / 1e6,
+                sensor,
+                window.origin,
             )
+            for (arrived, window), vector, share in zip(windows, vectors, shares, strict=True)
+        ]
 
 
 def embed_recording(

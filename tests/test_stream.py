@@ -108,9 +108,10 @@ def test_batches_change_nothing(bundle: Bundle) -> None:
         np.testing.assert_allclose(one.vector, other.vector, atol=1e-6)
 
 
-def test_duration_is_the_signals_own_time(bundle: Bundle) -> None:
+@pytest.mark.parametrize("size", [1, 3, 100])
+def test_duration_is_the_signals_own_time(bundle: Bundle, size: int) -> None:
     sink = ListSink()
-    Stream(ListSource(chunks()), Windower(SPEC), bundle, [sink], duration_s=2.0).run()
+    Stream(ListSource(chunks(size=size)), Windower(SPEC), bundle, [sink], duration_s=2.0).run()
     assert [e.start_ns // 500_000_000 for e in sink.embeddings] == [0, 1, 2]
 
 

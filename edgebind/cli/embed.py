@@ -56,10 +56,8 @@ def command(
 
     said = units.parse(units_text) if units_text is not None else None
     with bundles.load(folder, backend=backend, threads=threads) as bundle:
-        wanted = Wanted(
-            bundle.manifest.modality, bundle.manifest.window, rate, said, bundle.manifest.window.hop_seconds
-        )
-        found = _embed_all(bundle, inputs, wanted)
+        wanted = Wanted(bundle.manifest.modality, bundle.manifest.window, rate, said)
+        found = _embed_all(bundle, inputs, wanted.at_once())
         _write(out, found, bundle.manifest.dim)
     click.echo(f"edgebind: wrote {len(found)} embeddings of {len(inputs)} recordings to {out}", err=True)
 

@@ -132,10 +132,11 @@ def _source(bundle: Bundle, text: str | None, speed: float, rate: float | None, 
         spec,
         rate_hz=rate,
         units=said if isinstance(said, Units) else None,
-        chunk_seconds=spec.hop_seconds if speed == AT_ONCE else 0.02,
     )
+    if speed == AT_ONCE:
+        return sources.open_source(recording, wanted.at_once())
     source = sources.open_source(recording, wanted)
-    return Paced(source, speed) if sources.is_recorded(recording) and speed != AT_ONCE else source
+    return Paced(source, speed) if sources.is_recorded(recording) else source
 
 
 def _no_sensor(modality: str) -> str:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from edgebind.errors import OptionError
 from edgebind.manifest import WindowSpec
 from edgebind.sources.base import Source
 from edgebind.sources.units import Units
+
+AT_ONCE_HOPS = 32
+"""Windows that begin in a chunk of a recording that is read at full speed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +24,11 @@ class Wanted:
     """Samples or frames a second, where the source does not say."""
     units: Units | None = None
     chunk_seconds: float = 0.02
+    """How much of the signal comes at a time."""
+
+    def at_once(self) -> Wanted:
+        """The same for a recording that is read as fast as it can be: in chunks of many windows, which cost less each."""
+        return replace(self, chunk_seconds=AT_ONCE_HOPS * self.spec.hop_seconds)
 
 
 def _file(address: str, wanted: Wanted) -> Source:
