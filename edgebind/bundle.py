@@ -50,6 +50,8 @@ class Bundle(Closing):
         self.manifest = description
         self.labels = bank
         self._preprocess = preprocess.build(description.preprocess)
+        many = self._preprocess
+        self._batch = many.batch if isinstance(many, preprocess.BatchPreprocessor) else None
         self._backend_name = backend
         self._threads = threads
         self._backend: Backend | None = None
@@ -79,10 +81,9 @@ class Bundle(Closing):
         OptionError: no windows.
         RecordingError: a window of the wrong shape, windows of unequal length, or values that are no numbers.
         """
-        many = self._preprocess if len(windows) > 1 else None
-        if isinstance(many, preprocess.BatchPreprocessor) and (together := _together(windows)) is not None:
+        if self._batch is not None and len(windows) > 1 and (together := _together(windows)) is not None:
             with contextlib.suppress(RecordingError):  # which window is at fault is found out below
-                return many.batch(together)
+                return self._batch(together)
         inputs = [self._prepare(window) for window in windows]
         if not inputs:
             raise OptionError("nothing to embed", wanted="at least one window", got=0)
