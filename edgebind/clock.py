@@ -194,15 +194,16 @@ def _as_stamped(stamped: Reals, steps: Reals) -> Timeline:
 
 
 def _uneven(stamped: Reals, steps: Reals, final: bool) -> Timeline:
-    period, line = _lines(stamped, NO_GAPS, 0.0)
-    gaps, undecided = _find_gaps(stamped, steps, period)
+    numbers = np.arange(len(stamped), dtype=np.float64)
+    period, line = _line(numbers, stamped)
+    gaps, undecided = _find_gaps(numbers, stamped, steps, period)
     if undecided and not final:
         return Timeline(line, period, gaps, undecided)
     for _ in range(ROUNDS if len(gaps) else 0):
         # The first slope took the gaps for time between samples; the slope beside them shows the smaller gaps too.
         before = gaps
-        period, line = _lines(stamped, gaps, period)
-        gaps, undecided = _find_gaps(stamped, steps, period)
+        period, line = _lines(numbers, stamped, gaps, period)
+        gaps, undecided = _find_gaps(numbers, stamped, steps, period)
         if np.array_equal(before, gaps):
             break
     bursts = np.count_nonzero(steps < 0.5 * period)
@@ -213,22 +214,25 @@ def _uneven(stamped: Reals, steps: Reals, final: bool) -> Timeline:
     return Timeline(line, period, gaps, undecided, is_even=not len(gaps))
 
 
-def _find_gaps(stamped: Reals, steps: Reals, period: float) -> tuple[NDArray[np.int64], int]:
+def _find_gaps(numbers: Reals, stamped: Reals, steps: Reals, period: float) -> tuple[NDArray[np.int64], int]:
     """Numbers of the samples after a gap, and how many more samples would tell whether the last pause is one."""
     pauses = np.flatnonzero(steps > PAUSE * period) + 1
     if not len(pauses):
         return NO_GAPS, 0
     count, pause_ns = len(stamped), steps[pauses - 1]
-    reach = PROBATION + int(np.ceil(pause_ns.max() / period))
-    late = np.full(count + 2 * reach, np.inf)  # lateness, but for a constant; nothing is known beyond the ends
-    late[reach : reach + count] = stamped - period * np.arange(count)
-    near = pauses[:, None] + np.arange(reach)
-    before, after = late[near].min(axis=1), late[near + reach].min(axis=1)
-    lost = after - before > np.maximum(0.5 * period, UNSURE * pause_ns)
-    if not lost.any():
+    reach = PROBATION + math.ceil(float(pause_ns.max()) / period)
+    late = np.empty(count + 1)  # lateness, but for a constant; nothing is known beyond the end
+    np.multiply(numbers, -period, out=late[:count])
+    late[:count] += stamped
+    late[count] = np.inf
+    # `reduceat` goes from one bound up to the next: to the pause, from the pause on, and what is between two of them.
+    bounds = np.minimum(np.maximum(np.add.outer(pauses, (-reach, 0, reach)), 0), count)
+    least = np.minimum.reduceat(late, bounds.ravel())
+    risen = least[1::3] - least[::3]
+    lost = risen > np.maximum(0.5 * period, UNSURE * pause_ns)
+    if not np.count_nonzero(lost):
         return NO_GAPS, 0
-    undecided = _undecided(late[reach : reach + count], pauses, pause_ns - period, after - before, period)
-    return pauses[lost], undecided
+    return pauses[lost], _undecided(late[:count], pauses, pause_ns - period, risen, period)
 
 
 def _undecided(late: Reals, pauses: NDArray[np.int64], excess: Reals, risen: Reals, period: float) -> int:
@@ -253,64 +257,62 @@ def _undecided(late: Reals, pauses: NDArray[np.int64], excess: Reals, risen: Rea
     return 0
 
 
-def _lines(stamped: Reals, gaps: NDArray[np.int64], period: float) -> tuple[float, Reals]:
-    """The common slope, and the line of each stretch between gaps; stamps that are very late have no say in it."""
-    if not len(gaps):
-        return _trusted_line(stamped)
-    numbers = np.arange(len(stamped), dtype=np.float64)
-    starts = np.concatenate(([0], gaps))
-    stretch = np.repeat(np.arange(len(starts)), np.diff(np.concatenate((starts, [len(stamped)]))))
-    trust = np.ones(len(stamped))
-    for _ in range(2):
-        slope, offsets = _weighted(numbers, stamped, trust, starts, stretch, period)
-        line = offsets[stretch] + slope * numbers
-        trust = _believable(stamped - line, slope).astype(np.float64)
+def _line(numbers: Reals, stamped: Reals) -> tuple[float, Reals]:
+    """The slope of one line, and the line; stamps that are very late have no say in it."""
+    n = len(numbers)
+    x, xx = n * (n - 1) / 2, (n - 1) * n * (2 * n - 1) / 6
+    y, xy = float(np.add.reduce(stamped)), float(numbers @ stamped)
+    slope = (n * xy - x * y) / (n * xx - x * x)
+    line = numbers * slope + (y - slope * x) / n
+    doubted = _doubted(stamped - line, slope)
+    if len(doubted):
+        at, stamp = numbers[doubted], stamped[doubted]
+        n -= len(at)
+        x, y = x - float(at.sum()), y - float(stamp.sum())
+        xx, xy = xx - float(at @ at), xy - float(at @ stamp)
+        slope = (n * xy - x * y) / (n * xx - x * x)
+        line = numbers * slope + (y - slope * x) / n
     return slope, line
 
 
-def _trusted_line(stamped: Reals) -> tuple[float, Reals]:
-    count = len(stamped)
-    numbers = np.arange(count, dtype=np.float64)
-    n, x, xx = count, count * (count - 1) / 2, (count - 1) * count * (2 * count - 1) / 6
-    y, xy = float(np.add.reduce(stamped)), float(numbers @ stamped)
-    slope, offset = _least_squares(n, x, y, xx, xy)
-    line = offset + slope * numbers
-    doubted = np.flatnonzero(~_believable(stamped - line, slope))
-    if not len(doubted):
-        return slope, line
-    at, stamp = numbers[doubted], stamped[doubted]
-    slope, offset = _least_squares(
-        n - len(at), x - float(at.sum()), y - float(stamp.sum()), xx - float(at @ at), xy - float(at @ stamp)
-    )
-    return slope, offset + slope * numbers
+def _lines(numbers: Reals, stamped: Reals, gaps: NDArray[np.int64], period: float) -> tuple[float, Reals]:
+    """The common slope of the lines between gaps, and the lines; stamps that are very late have no say in them."""
+    starts = np.concatenate(([0], gaps))
+    counts = np.diff(starts, append=len(stamped))
+    n, x, y = counts.astype(np.float64), np.add.reduceat(numbers, starts), np.add.reduceat(stamped, starts)
+    xx, xy = float(numbers @ numbers), float(numbers @ stamped)
+    slope, offsets = _slope_of_many(n, x, y, xx, xy, period)
+    line = numbers * slope + np.repeat(offsets, counts)
+    doubted = _doubted(stamped - line, slope)
+    if len(doubted):
+        at, stamp = numbers[doubted], stamped[doubted]
+        stretch = starts.searchsorted(doubted, side="right") - 1
+        n -= np.bincount(stretch, minlength=len(n))
+        x -= np.bincount(stretch, at, len(n))
+        y -= np.bincount(stretch, stamp, len(n))
+        slope, offsets = _slope_of_many(n, x, y, xx - float(at @ at), xy - float(at @ stamp), period)
+        offsets = np.where(n > 0, offsets, stamped[starts] - slope * numbers[starts])  # where nothing is believed
+        line = numbers * slope + np.repeat(offsets, counts)
+    return slope, line
 
 
-def _least_squares(n: int, x: float, y: float, xx: float, xy: float) -> tuple[float, float]:
-    """Slope and offset of y over x from their sums."""
-    slope = (n * xy - x * y) / (n * xx - x * x)
-    return slope, (y - slope * x) / n
+def _slope_of_many(n: Reals, x: Reals, y: Reals, xx: float, xy: float, period: float) -> tuple[float, Reals]:
+    """Least squares of one slope and an offset for each stretch, from the sums over each and over all.
+
+    Parameters
+    ----------
+    period: the slope where every stretch is a single sample.
+    """
+    mean = x / np.maximum(n, 1.0)
+    spread = xx - float(mean @ x)
+    slope = (xy - float(mean @ y)) / spread if spread > 0.5 else period
+    slope = slope if slope > 0 else period
+    return slope, (y - slope * x) / np.maximum(n, 1.0)
 
 
-def _believable(off: Reals, slope: float) -> NDArray[np.bool_]:
-    """Which stamps are not much further off a line than the usual one: 4.5 medians are 3 standard deviations."""
+def _doubted(off: Reals, slope: float) -> NDArray[np.int64]:
+    """Which stamps are much further off a line than the usual one: 4.5 medians are 3 standard deviations."""
     off = np.abs(off)
     middle = len(off) // 2
-    usual = np.partition(off, middle)[middle]
-    return off <= max(4.5 * float(usual), 1e-3 * slope)
-
-
-def _weighted(
-    numbers: Reals, stamped: Reals, trust: Reals, starts: NDArray[np.int64], stretch: NDArray[np.int64], period: float
-) -> tuple[float, Reals]:
-    """Least squares of one slope and an offset for each stretch."""
-    weight = np.add.reduceat(trust, starts)
-    safe = np.where(weight > 0, weight, 1.0)
-    middle = np.add.reduceat(trust * numbers, starts) / safe
-    height = np.add.reduceat(trust * stamped, starts) / safe
-    centred = trust * (numbers - middle[stretch])
-    spread = float(centred @ numbers)
-    slope = float(centred @ stamped) / spread if spread > 0 else period
-    if slope <= 0:
-        slope = period
-    first = stamped[starts] - slope * numbers[starts]
-    return slope, np.where(weight > 0, height - slope * middle, first)
+    usual = float(np.partition(off, middle)[middle])
+    return np.flatnonzero(off > max(4.5 * usual, 1e-3 * slope))
