@@ -21,7 +21,7 @@ from edgebind.train import recipe, thermal, thermal_augment, thermal_drawn
 from edgebind.train.recipe import Edge, Node
 from edgebind.train.task import Batch
 
-SHIPPED = Path(thermal.__file__).parents[1] / "starter" / "recipes" / "thermal.toml"
+SHIPPED = Path(thermal.__file__).parents[1] / "starter" / "recipes" / "thermal-teacher.toml"
 DATES = ("20210101", "20210102", "20210103")
 BOXES = {
     "Person": [40, 40, 12, 20],
