@@ -77,7 +77,7 @@ def ranks(queries: Floats, items: Floats, pairs: Pairs) -> tuple[NDArray[np.int6
         begins = starts[part] - starts[part.start]
         best = np.maximum.reduceat(right, begins)
         tied = np.add.reduceat(right >= best[rows], begins)  # right ones among those that score as much
-        places[part] = 1 + (scores >= best[:, None]).sum(axis=1) - tied
+        places[part] = 1 + np.count_nonzero(scores >= best[:, None], axis=1) - tied
     return places, counts
 
 
