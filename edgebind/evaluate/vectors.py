@@ -18,8 +18,8 @@ import numpy as np
 
 from edgebind import archive, atomic
 from edgebind.errors import RecordingError
-from edgebind.evaluate.dataset import Clip, Sample
-from edgebind.evaluate.encoder import Encoder
+from edgebind.evaluate.dataset import Clip
+from edgebind.evaluate.encoder import BATCH, Encoder
 from edgebind.signals import Floats
 
 PIECE = 256
@@ -68,7 +68,10 @@ class Store:
         if key not in self._known:
             place = self.folder and self.folder / _place(encoder.name, encoder.digest) / _place(subject, key)
             self._known[key] = _joined(list(self._pieces(encoder, clips, place, f"{encoder.name} on {subject}")))
-        return self._known[key]
+        found = self._known[key]
+        if not found.rows:
+            raise RecordingError(f"no clip can be read, the first because: {found.damaged[0]}", where=subject)
+        return found
 
     def _pieces(self, encoder: Encoder, clips: Sequence[Clip], place: Path | None, stage: str) -> Iterator[Embedded]:
         for start in range(0, len(clips), PIECE):
@@ -76,35 +79,37 @@ class Store:
             path = place and place / f"{start // PIECE:05d}.npz"
             piece = _read(path, encoder.dim) if path else None
             if piece is None:
-                piece = _embed(encoder, part, partial(self._tell, stage, start, len(clips)))
+                piece = _embed(encoder, part, partial(self._tell, stage, len(clips), start))
                 if path:
                     _write(path, piece)
-            self._tell(stage, start, len(clips), len(part), len(part))
+            self._tell(stage, len(clips), start, len(part))
             yield Embedded(piece.vectors, tuple(start + row for row in piece.rows), piece.damaged)
 
-    def _tell(self, stage: str, before: int, clips: int, done: int, _: int) -> None:
-        if before + done:
-            self._progress(stage, before + done - 1, clips)
+    def _tell(self, stage: str, clips: int, before: int, done: int) -> None:
+        self._progress(stage, before + done - 1, clips)
 
 
-def _embed(encoder: Encoder, clips: Sequence[Clip], progress: Callable[[int, int], None]) -> Embedded:
-    samples: list[Sample] = []
-    rows: list[int] = []
-    damaged: list[str] = []
-    for at, clip in enumerate(clips):
-        try:
-            samples.append(clip.load())
-            rows.append(at)
-        except RecordingError as error:
-            damaged.append(f"{clip.name}: {error}")
+def _embed(encoder: Encoder, clips: Sequence[Clip], progress: Callable[[int], None]) -> Embedded:
+    """A batch at a time, so that no more than one batch of pictures or sounds is in memory."""
+    parts: list[Embedded] = []
+    for start in range(0, len(clips), BATCH):
+        part = clips[start : start + BATCH]
+        found = _at_once(encoder, part) or _one_by_one(encoder, part)
+        parts.append(Embedded(found.vectors, tuple(start + row for row in found.rows), found.damaged))
+        progress(start + len(part))
+    return _joined(parts)
+
+
+def _at_once(encoder: Encoder, clips: Sequence[Clip]) -> Embedded | None:
+    """None if any of the clips cannot be read."""
     try:
-        return Embedded(encoder.embed(samples, progress=progress), tuple(rows), tuple(damaged))
+        return Embedded(encoder.embed([clip.load() for clip in clips]), tuple(range(len(clips))))
     except RecordingError:
-        return _one_by_one(encoder, clips)
+        return None
 
 
 def _one_by_one(encoder: Encoder, clips: Sequence[Clip]) -> Embedded:
-    """Some clip of these is refused by the preprocessor: find out which."""
+    """Those that can be read, and what is wrong with the others."""
     found = [np.zeros((0, encoder.dim), np.float32)]
     rows: list[int] = []
     damaged: list[str] = []
@@ -117,15 +122,12 @@ def _one_by_one(encoder: Encoder, clips: Sequence[Clip]) -> Embedded:
     return Embedded(np.concatenate(found), tuple(rows), tuple(damaged))
 
 
-def _joined(pieces: Sequence[Embedded]) -> Embedded:
-    whole = Embedded(
-        np.concatenate([piece.vectors for piece in pieces]),
-        tuple(row for piece in pieces for row in piece.rows),
-        tuple(line for piece in pieces for line in piece.damaged),
+def _joined(parts: Sequence[Embedded]) -> Embedded:
+    return Embedded(
+        np.concatenate([part.vectors for part in parts]),
+        tuple(row for part in parts for row in part.rows),
+        tuple(line for part in parts for line in part.damaged),
     )
-    if not whole.rows:
-        raise RecordingError(f"no clip can be read, the first because: {whole.damaged[0]}")
-    return whole
 
 
 def _read(path: Path, dim: int) -> Embedded | None:

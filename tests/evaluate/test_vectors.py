@@ -112,7 +112,9 @@ def test_clips_that_cannot_be_read_are_left_out_and_named(tmp_path: Path) -> Non
 
 
 def test_a_data_set_without_a_readable_clip_is_one_clear_line() -> None:
-    with pytest.raises(RecordingError, match="no clip can be read, the first because: clip bad: sound is too short"):
+    with pytest.raises(
+        RecordingError, match="toy: no clip can be read, the first because: clip bad: sound is too short"
+    ):
         Store(None).embed(Counting().encoder(), [_clip("bad")], "toy")
 
 
