@@ -12,7 +12,12 @@ TASKS = ("zero-shot", "few-shot", "retrieval", "fusion", "alignment")
 @click.command("evaluate")
 @click.argument("models", nargs=-1, required=True, metavar="[NAME=]MODEL...")
 @click.option(
-    "--on", "specs", multiple=True, required=True, metavar="NAME[@SPLIT]:FOLDER", help="Data set; may be repeated."
+    "--on",
+    "specs",
+    multiple=True,
+    required=True,
+    metavar="NAME[@SPLIT]:FOLDER",
+    help="Data set, see how-to/datasets.md; may be repeated.",
 )
 @click.option(
     "--task",

@@ -16,7 +16,9 @@ import pytest
 from click.testing import CliRunner, Result
 
 from edgebind import cli
+from edgebind.cli import evaluate
 from edgebind.errors import EdgebindError, MissingDependencyError
+from edgebind.evaluate import results
 from edgebind.evaluate.datasets import motion
 from edgebind.labels import LabelBank
 from tests import bundles
@@ -59,6 +61,10 @@ def model(tmp_path: Path) -> Path:
 
 def _run(*arguments: str | Path) -> Result:
     return CliRunner().invoke(cli.group, ["evaluate", *map(str, arguments)])
+
+
+def test_every_task_can_be_named() -> None:
+    assert evaluate.TASKS == results.TASKS  # written twice, because help may import nothing heavy
 
 
 def test_two_encoders_stand_side_by_side(data: Path, model: Path, tmp_path: Path) -> None:
