@@ -33,6 +33,8 @@ FORMAT = "edgebind-teacher-cache/1"
 FILE = "cache.json"
 TOGETHER = 256
 """Items that pass through the teacher at once."""
+STALE_S = 3600.0
+"""Half a shard that nobody has written to for so long was left by a process that was killed; a younger one may be another run's."""
 BUFFER = 512
 """Records that are mixed when a student reads them."""
 
@@ -146,8 +148,9 @@ class TeacherCache:
                 raise OptionError(f"the cache was made with another {key}", where=path, remedy=REMEDY)
 
     def _begin(self) -> None:
-        for left_over in self.folder.glob(".vectors-*"):  # by a process that was killed
-            left_over.unlink()
+        for left_over in self.folder.glob(".vectors-*"):
+            if time.time() - left_over.stat().st_mtime > STALE_S:
+                left_over.unlink(missing_ok=True)
         with atomic.file(self.folder / FILE) as scratch:
             scratch.write_text(json.dumps(self._identity, indent=1) + "\n", encoding="utf-8")
 

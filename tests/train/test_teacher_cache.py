@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import tarfile
 from collections.abc import Sequence
 from dataclasses import replace
@@ -100,13 +101,16 @@ def test_an_interrupted_cache_goes_on_at_the_last_whole_shard(tmp_path: Path, mo
     with pytest.raises(KeyboardInterrupt):
         stopped.fill(draw, Teacher(tires_after=5 * HOW.record))
     assert [path.name for path in sorted(stopped.folder.glob("*.tar"))] == ["vectors-00000.tar"]
-    (stopped.folder / ".vectors-00001.tar.left-over.tar").write_bytes(b"half of a shard")
+    left_over, of_another_run = (stopped.folder / f".vectors-00001.tar.{name}.tar" for name in ("old", "new"))
+    for half in (left_over, of_another_run):
+        half.write_bytes(b"half of a shard")
+    os.utime(left_over, (0, 0))
     teacher = Teacher()
     _cache(tmp_path / "stopped").fill(draw, teacher)
     assert teacher.asked == 7 * HOW.record, "three of ten records were there"
     for one, other in zip(whole.paths, stopped.paths, strict=True):
         assert one.read_bytes() == other.read_bytes()
-    assert not list(stopped.folder.glob(".*"))
+    assert list(stopped.folder.glob(".*")) == [of_another_run]
 
 
 def test_progress_tells_records_and_embeddings_a_second(tmp_path: Path) -> None:
