@@ -7,6 +7,7 @@ process sees the batch that one process alone would see.
 from __future__ import annotations
 
 import contextlib
+import importlib
 import os
 from collections.abc import Iterable, Iterator
 
@@ -29,6 +30,9 @@ def joined(device: torch.device) -> Iterator[None]:
         return
     if not distributed.is_available():
         raise OptionError("this torch was built without distributed training", remedy="run it in one process")
+    # Its functions keep the group of the moment of their import as a default; were that after the group is made (the optimisers
+    # import it), destroying the group would leave its threads to run into the end of the interpreter, which aborts the process.
+    importlib.import_module("torch.distributed.nn.functional")
     distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
     try:
         yield

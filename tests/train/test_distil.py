@@ -21,7 +21,7 @@ from edgebind.models import students, tower_file
 from edgebind.train import bind, distil, distil_recipe, distil_report, recipe, stage
 from edgebind.train.distil_recipe import DistilRecipe
 from tests.conftest import ROOT
-from tests.train import movements
+from tests.train import movements, two_processes
 
 RECIPE = """
 seed = 5
@@ -295,19 +295,7 @@ def test_two_processes_distil_what_one_does(taught: Path, tmp_path: Path) -> Non
     text = UNLABELLED.replace("parts = 2", "")
     one, two = (_plan(taught, tmp_path / name, text) for name in ("one", "two"))
     distil.distil(one)
-    launcher = [
-        sys.executable,
-        "-m",
-        "torch.distributed.run",
-        "--standalone",
-        "--nproc-per-node",
-        "2",
-        "-m",
-        "edgebind",
-    ]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    command = [*launcher, "distil", str(tmp_path / "two" / "recipe.toml"), "--threads", "1"]
-    subprocess.run(command, check=True, env=environment, timeout=300, capture_output=True)
+    two_processes.run("-m", "edgebind", "distil", str(tmp_path / "two" / "recipe.toml"), "--threads", "1")
     mine, theirs = _losses(Path(one.out)), _losses(Path(two.out))
     np.testing.assert_allclose([loss for *_, loss in theirs], [loss for *_, loss in mine], rtol=1e-5)
     first, second = (tower_file.read(Path(plan.out) / "tower.safetensors")[0] for plan in (one, two))
