@@ -1,13 +1,16 @@
 """Augmentation of a pair: what moves both sensors moves both alike, what only one of them feels stays its own.
 
-    both cameras      one crop and one flip for the two          gain, offset, gamma, noise, dead pixels: each its own
+    both cameras      one crop and one flip for the two
+    each camera       its own gain, offset, gamma, polarity, colours, noise, dead pixels, and what stands before its lens
     IMU               its mounting, strength, noise and a silent channel; time is never cut on one side alone
 
-Photometry respects what values mean: a thermal or colour frame may be brighter or dimmer, metres of depth only a little.
+Photometry respects what values mean. A thermal camera's polarity is a setting (white-hot or black-hot), and its automatic gain
+stretches each frame by a curve of its own; a photograph has no negative, and metres of depth have neither.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -35,6 +38,10 @@ class PictureAugment:
     """Standard deviation of the log of the contrast about the frame's mean."""
     offset: float = 0.0
     """Standard deviation of the brightness, in the frame's own range."""
+    gamma: float = 0.0
+    """Standard deviation of the log of the exponent that grey levels are raised to: exposure, or a thermal camera's own gain."""
+    invert: float = 0.0
+    """Probability that warm is dark: the other polarity of a thermal camera."""
     colour: float = 0.0
     """Standard deviation of the log of each colour's gain."""
     noise: float = 0.0
@@ -43,6 +50,10 @@ class PictureAugment:
     """Probability that some pixels stand still at one end of the range."""
     grey: float = 0.0
     """Probability that colours are lost."""
+    cutout: float = 0.0
+    """Probability that something stands before this camera alone: an eighth to a third of each side at the frame's mean."""
+    whole: float = 0.0
+    """Probability that nothing is cut away."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +77,7 @@ class Geometry:
 
 def draw_geometry(how: PictureAugment, rng: np.random.Generator) -> Geometry:
     """A random part whose sides are at least 1 - crop of the frame's."""
-    height, width = 1 - how.crop * rng.random(2)
+    height, width = 1 - how.crop * rng.random(2) * (rng.random() >= how.whole)
     top, left = rng.random() * (1 - height), rng.random() * (1 - width)
     return Geometry(top, top + height, left, left + width, bool(rng.random() < how.flip))
 
@@ -74,19 +85,26 @@ def draw_geometry(how: PictureAugment, rng: np.random.Generator) -> Geometry:
 Bend = Callable[[Any, np.random.Generator, Geometry | None], Any]
 """Samples in physical units -> as another sensor would have seen them."""
 
+UNPHYSICAL = {"vision": ("invert",), "depth": ("invert", "gamma")}
+"""Modality -> what would make of its values something that no such camera ever saw."""
+ENOUGH = 2
+"""A frame that has this many times the pixels of the tower's square, along each side, shows it all there is to see."""
+
 
 def bender(node: Node) -> tuple[Bend, PictureAugment | None]:
     """The augmentation of a node's samples, and its geometry where it is a camera.
 
     Raises
     ------
-    OptionError: constants that do not exist, or a modality that has no augmentation.
+    OptionError: constants that do not exist, a modality that has no augmentation, or one that would make nonsense of it.
     """
     if node.tower == "cached":
         return (lambda sample, rng, _: sample), None  # its vectors are of samples as they were
     if modalities.get(node.modality).is_camera:
         how: PictureAugment = from_table(PictureAugment, node.augment, where="recipe", prefix="augment.")
-        return (lambda frame, rng, where: _see(frame, how, rng, where)), how
+        _require_physical(how, node.modality)
+        side = ENOUGH * int(node.preprocess.get("size", 224))
+        return (lambda frame, rng, where: _see(frame, how, rng, where, side)), how
     if node.modality == "imu":
         about: imu.Augment = from_table(imu.Augment, node.augment, where="recipe", prefix="augment.")
         return (lambda window, rng, _: _carry(window, about, rng)), None
@@ -95,16 +113,44 @@ def bender(node: Node) -> tuple[Bend, PictureAugment | None]:
     return (lambda sample, rng, _: sample), None
 
 
-def _see(frame: Frame, how: PictureAugment, rng: np.random.Generator, where: Geometry | None) -> Frame:
-    part = (where or draw_geometry(how, rng)).apply(frame)
+def _require_physical(how: PictureAugment, modality: str) -> None:
+    for name in UNPHYSICAL.get(modality, ()):
+        if getattr(how, name):
+            raise OptionError(f"augment.{name} makes no sense of {modality}", where="recipe", wanted="0, or left out")
+
+
+def _see(frame: Frame, how: PictureAugment, rng: np.random.Generator, where: Geometry | None, side: int) -> Frame:
+    part = _coarser((where or draw_geometry(how, rng)).apply(frame), side)
     low, high = _range(frame)
     level = (part.astype(np.float32) - low) / (high - low)
     level = _photometry(level, how, rng)
     if rng.random() < how.dead_pixels:
         rows, columns = (rng.integers(0, side, 5) for side in level.shape[:2])
         level[rows, columns] = float(rng.integers(2))
+    if rng.random() < how.cutout:
+        _cover(level, rng)
     values = np.clip(level, 0, 1) * (high - low) + low
     return np.round(values).astype(frame.dtype) if frame.dtype.kind == "u" else values.astype(frame.dtype)
+
+
+def _coarser(part: Frame, side: int) -> Frame:
+    """Averaged by a whole factor while its short side keeps `side` pixels: what the tower cannot see need not be augmented."""
+    factor = min(part.shape[:2]) // side
+    if factor < 2:
+        return part
+    rows, columns = (length // factor for length in part.shape[:2])
+    blocks = part[: rows * factor, : columns * factor].reshape(rows, factor, columns, factor, *part.shape[2:])
+    total = np.zeros((rows, columns, *part.shape[2:]), np.float32)
+    for row, column in np.ndindex(factor, factor):  # many times as fast as a mean over two axes
+        total += blocks[:, row, :, column]
+    return total / factor**2
+
+
+def _cover(level: Frame, rng: np.random.Generator) -> None:
+    height, width = level.shape[:2]
+    tall, wide = (max(1, int(length * rng.uniform(1 / 8, 1 / 3))) for length in (height, width))
+    top, left = int(rng.integers(height - tall + 1)), int(rng.integers(width - wide + 1))
+    level[top : top + tall, left : left + wide] = level.mean(axis=(0, 1))
 
 
 def _range(frame: Frame) -> tuple[float, float]:
@@ -116,13 +162,19 @@ def _range(frame: Frame) -> tuple[float, float]:
 
 
 def _photometry(level: Frame, how: PictureAugment, rng: np.random.Generator) -> Frame:
-    middle = level.mean()
-    level = (level - middle) * np.exp(rng.normal(0, how.gain)) + middle + rng.normal(0, how.offset)
+    """(height, width[, 3]) float32 in [0, 1] -> the same, a little outside of it."""
+    level = np.clip(level, 0, 1) ** math.exp(rng.normal(0, how.gamma))
+    if rng.random() < how.invert:
+        level = 1 - level
+    middle = float(level.mean())
+    level = (level - middle) * math.exp(rng.normal(0, how.gain)) + (middle + rng.normal(0, how.offset))
     if level.ndim == 3:
-        level = level * np.exp(rng.normal(0, how.colour, 3))
+        level = level * np.exp(rng.normal(0, how.colour, 3)).astype(np.float32)
         if rng.random() < how.grey:
             level = np.repeat(level.mean(axis=2, keepdims=True), 3, axis=2)
-    return level + rng.normal(0, 1, level.shape) * rng.uniform(0, how.noise) if how.noise else level
+    if how.noise:
+        level = level + rng.standard_normal(level.shape, np.float32) * float(rng.uniform(0, how.noise))
+    return level
 
 
 def _carry(window: Frame, how: imu.Augment, rng: np.random.Generator) -> Frame:

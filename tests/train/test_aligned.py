@@ -1,0 +1,83 @@
+"""What an imagined camera does to a frame: each constant does what it says, and nothing that no such camera could."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from edgebind.errors import OptionError
+from edgebind.train import aligned
+from edgebind.train.aligned import PictureAugment
+from edgebind.train.recipe import Node
+
+Frame = NDArray[np.uint8]
+
+
+def _frame(height: int = 40, width: int = 60) -> Frame:
+    return np.random.default_rng(0).integers(0, 256, (height, width), dtype=np.uint8)
+
+
+def _seen(frame: Frame, modality: str = "thermal", *, seed: int = 1, side: int = 224, **augment: float) -> Frame:
+    node = Node(modality, "any", augment=augment, preprocess={"size": side})
+    bend, _ = aligned.bender(node)
+    seen: Frame = bend(frame, np.random.default_rng(seed), None)
+    return seen
+
+
+def test_without_constants_nothing_changes() -> None:
+    np.testing.assert_array_equal(_seen(_frame()), _frame())
+
+
+def test_the_other_polarity_is_the_negative() -> None:
+    np.testing.assert_array_equal(_seen(_frame(), invert=1.0), 255 - _frame())
+    turned = sum(bool((_seen(_frame(), seed=seed, invert=0.2) != _frame()).any()) for seed in range(200))
+    assert 20 < turned < 60
+
+
+def test_gamma_bends_grey_levels_and_keeps_their_order_and_ends() -> None:
+    ramp = np.arange(256, dtype=np.uint8)[None].repeat(3, axis=0)
+    curves = [_seen(ramp, seed=seed, gamma=0.4)[0].astype(int) for seed in range(40)]
+    for curve in curves:
+        assert curve[0] == 0 and curve[255] == 255
+        assert (np.diff(curve) >= 0).all()
+        exponent = np.log(curve[128] / 255) / np.log(128 / 255)
+        np.testing.assert_allclose(curve, 255 * (np.arange(256) / 255) ** exponent, atol=3)
+    middle = [curve[128] for curve in curves]
+    assert min(middle) < 110 and max(middle) > 145, "brighter and darker both"
+
+
+def test_what_stands_before_the_lens_is_one_even_patch() -> None:
+    frame, areas = _frame(), []
+    for seed in range(20):
+        seen = _seen(frame, seed=seed, cutout=1.0)
+        rows, columns = np.nonzero(seen != frame)
+        patch = seen[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
+        assert len(np.unique(patch)) == 1
+        assert abs(int(patch[0, 0]) - frame.mean()) < 1
+        areas.append(patch.size / frame.size)
+    assert 1 / 8**2 * 0.7 < min(areas) and max(areas) <= 1 / 3**2
+
+
+def test_a_share_of_frames_is_kept_whole() -> None:
+    rng = np.random.default_rng(0)
+    drawn = [aligned.draw_geometry(PictureAugment(crop=0.5, whole=0.25), rng) for _ in range(400)]
+    whole = sum((one.top, one.bottom, one.left, one.right) == (0, 1, 0, 1) for one in drawn)
+    assert 70 < whole < 130
+
+
+@pytest.mark.parametrize(("modality", "size"), [("thermal", (203, 310)), ("vision", (203, 310))])
+def test_frames_far_larger_than_the_tower_s_are_averaged_as_pillow_does(modality: str, size: tuple[int, int]) -> None:
+    frame = np.random.default_rng(2).integers(0, 256, (*size, 3) if modality == "vision" else size, dtype=np.uint8)
+    seen = _seen(frame, modality, side=32)
+    expected = np.asarray(Image.fromarray(frame).reduce(3))[:67, :103]
+    np.testing.assert_allclose(seen.astype(int), expected.astype(int), atol=1)
+
+
+@pytest.mark.parametrize(
+    ("modality", "augment"), [("vision", {"invert": 0.1}), ("depth", {"invert": 0.1}), ("depth", {"gamma": 0.1})]
+)
+def test_what_no_such_camera_sees_is_refused(modality: str, augment: dict[str, float]) -> None:
+    with pytest.raises(OptionError, match=f"augment.{next(iter(augment))} makes no sense of {modality}"):
+        aligned.bender(Node(modality, "any", augment=augment))
