@@ -27,15 +27,15 @@ from edgebind.labels import LabelBank
 from edgebind.manifest import WindowSpec
 from edgebind.models import tower_file
 from edgebind.train import measure, processes
+from edgebind.train.data.pairs import PairSource
+from edgebind.train.data.sources import LabelledSource, open_source
+from edgebind.train.data.task import Drawn
 from edgebind.train.engine import Engine
 from edgebind.train.graph import GraphObjective
 from edgebind.train.journal import Journal
 from edgebind.train.measure import Measured
 from edgebind.train.nodes import Encode, NodeTower, open_nodes
-from edgebind.train.pairs import PairSource
 from edgebind.train.recipe import Edge, Recipe, from_table
-from edgebind.train.sources import LabelledSource, open_source
-from edgebind.train.task import Drawn
 
 Progress = Callable[[str, int, int, float], None]
 """Called with the stage, the step, the number of steps and the loss."""

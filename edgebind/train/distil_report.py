@@ -17,10 +17,10 @@ from edgebind.calibration.gate import Comparison
 from edgebind.signals import Floats
 from edgebind.train import measure, processes
 from edgebind.train.cost import cost_of
+from edgebind.train.data.task import Samples
 from edgebind.train.measure import Measured
 from edgebind.train.recipe import Edge
 from edgebind.train.stage import Stage
-from edgebind.train.task import Samples
 from edgebind.train.teacher import is_run
 
 LIKENESS = Edge(("student", "teacher"), (), temperature=1.0)

@@ -14,10 +14,10 @@ import torch
 from torch import Tensor, nn
 
 from edgebind.train import losses
+from edgebind.train.data.sources import LabelledSource
+from edgebind.train.data.task import Drawn, EdgeSource
 from edgebind.train.nodes import NodeTower
 from edgebind.train.recipe import Edge, Recipe
-from edgebind.train.sources import LabelledSource
-from edgebind.train.task import Drawn, EdgeSource
 
 LARGEST_SCALE = 100.0
 """A learned temperature never falls below 1 / 100, as in CLIP."""

@@ -17,8 +17,8 @@ from torch.nn import functional
 
 from edgebind.signals import Floats
 from edgebind.train import losses
+from edgebind.train.data.sources import LabelledSource
 from edgebind.train.distil_recipe import Losses
-from edgebind.train.sources import LabelledSource
 from edgebind.train.teacher_cache import CacheReader, Draw
 
 STUDENT = "student"

@@ -19,11 +19,11 @@ from edgebind.evaluate.zero_shot import balanced
 from edgebind.signals import Floats
 from edgebind.train import accuracy
 from edgebind.train.accuracy import Answer
+from edgebind.train.data.pairs import PairSource
+from edgebind.train.data.sources import LabelledSource
+from edgebind.train.data.task import Drawn
 from edgebind.train.graph import GraphObjective
-from edgebind.train.pairs import PairSource
 from edgebind.train.recipe import Edge
-from edgebind.train.sources import LabelledSource
-from edgebind.train.task import Drawn
 
 BATCH = 512
 """Items embedded at once."""

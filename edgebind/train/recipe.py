@@ -30,7 +30,7 @@ class Data:
     """One folder of labelled recordings."""
 
     reader: str
-    """Which published layout it has, see `edgebind.train.data.READERS`."""
+    """Which published layout it has, see the modules of `edgebind.train.data`."""
     path: str
     """Relative to the current folder."""
     folds: tuple[tuple[str, ...], ...] = ()

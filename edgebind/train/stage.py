@@ -16,16 +16,17 @@ from edgebind.errors import OptionError
 from edgebind.labels import LabelBank
 from edgebind.manifest import WindowSpec
 from edgebind.signals import Floats
-from edgebind.train import measure, teacher_cache, views
+from edgebind.train import measure, teacher_cache
+from edgebind.train.data import views
+from edgebind.train.data.sources import LabelledSource, open_task
+from edgebind.train.data.task import Samples, Task
+from edgebind.train.data.unlabelled import UnlabelledSource
 from edgebind.train.distil_recipe import DistilRecipe
 from edgebind.train.lesson import LessonObjective, Words
 from edgebind.train.nodes import TWO_LENGTHS, Encode, NodeTower, open_nodes
 from edgebind.train.recipe import Node, Recipe, from_table
-from edgebind.train.sources import LabelledSource, open_task
-from edgebind.train.task import Samples, Task
 from edgebind.train.teacher import OpenTeacher, open_teacher
 from edgebind.train.teacher_cache import TeacherCache
-from edgebind.train.unlabelled import UnlabelledSource
 
 EVERYTHING = "everything"
 """The stage that holds nothing out."""
@@ -210,7 +211,7 @@ def _words(source: LabelledSource, anchor: nn.Module, device: torch.device) -> W
 
 def _as_delivered(samples: Samples, source: Task | UnlabelledSource) -> Samples:
     """Levels that were computed as numbers, as the camera would send them: other floats would be taken for °C."""
-    from edgebind.train.thermal import ThermalTask
+    from edgebind.train.data.thermal import ThermalTask
 
     if not isinstance(source, ThermalTask):
         return samples

@@ -24,10 +24,10 @@ from edgebind import __version__, atomic
 from edgebind.errors import OptionError, RecordingError
 from edgebind.signals import Floats
 from edgebind.train import processes
+from edgebind.train.data.shards import Record, Shards, library
+from edgebind.train.data.task import Samples
 from edgebind.train.distil_recipe import Cache
 from edgebind.train.recipe import Data
-from edgebind.train.shards import Record, Shards, library
-from edgebind.train.task import Samples
 
 FORMAT = "edgebind-teacher-cache/1"
 FILE = "cache.json"

@@ -15,9 +15,9 @@ import pytest
 
 from edgebind.errors import OptionError, RecordingError
 from edgebind.train import teacher_cache
+from edgebind.train.data.task import Samples
 from edgebind.train.distil_recipe import Cache
 from edgebind.train.recipe import Data
-from edgebind.train.task import Samples
 from edgebind.train.teacher_cache import TeacherCache
 
 HOW = Cache(records=10, record=4, shard=3)

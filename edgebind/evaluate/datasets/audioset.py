@@ -16,7 +16,7 @@ from pathlib import Path
 from edgebind.errors import RecordingError
 from edgebind.evaluate.dataset import Classification, Clip, Dataset, Published
 from edgebind.evaluate.datasets import downloads, layout, templates
-from edgebind.train.samples import load
+from edgebind.train.data.samples import load
 
 TABLES = {"eval": "eval_segments", "balanced": "balanced_train_segments"}
 SPLITS = tuple(TABLES)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from edgebind.evaluate.dataset import Clip, Pairing, Published
 from edgebind.evaluate.datasets import layout
-from edgebind.train.samples import load
+from edgebind.train.data.samples import load
 
 
 @dataclass(frozen=True, slots=True)

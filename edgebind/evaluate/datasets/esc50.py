@@ -13,7 +13,7 @@ from pathlib import Path
 from edgebind.errors import RecordingError
 from edgebind.evaluate.dataset import Classification, Clip, Dataset, Published
 from edgebind.evaluate.datasets import layout, templates
-from edgebind.train.samples import load
+from edgebind.train.data.samples import load
 
 FOLDS = ("1", "2", "3", "4", "5")
 SPLITS = ("all", *(f"fold{fold}" for fold in FOLDS))

@@ -25,7 +25,7 @@ from typing import Any
 from edgebind.errors import RecordingError
 from edgebind.evaluate.dataset import Classification, Clip, Dataset, Published
 from edgebind.evaluate.datasets import layout, templates
-from edgebind.train.samples import load
+from edgebind.train.data.samples import load
 
 SPLITS = ("val",)
 FOLDERS = ("val", "ILSVRC/Data/CLS-LOC/val")

@@ -26,7 +26,7 @@ from edgebind.errors import RecordingError
 from edgebind.evaluate.dataset import Classification, Clip, Dataset, Pairing, Published
 from edgebind.evaluate.datasets import layout, templates
 from edgebind.preprocess.images import read_image
-from edgebind.train.samples import load
+from edgebind.train.data.samples import load
 
 SPLITS = ("test", "train")
 CLASSES = {

@@ -15,7 +15,7 @@ from pathlib import Path
 from edgebind.errors import RecordingError
 from edgebind.evaluate.dataset import Classification, Clip, Dataset, Published
 from edgebind.evaluate.datasets import layout, templates
-from edgebind.train.samples import load
+from edgebind.train.data.samples import load
 
 SPLITS = ("val",)
 FOLDERS = ("val_256", "val_large")

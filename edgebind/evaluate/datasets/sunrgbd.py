@@ -27,7 +27,7 @@ from edgebind.evaluate.dataset import Classification, Clip, Dataset, Pairing, Pu
 from edgebind.evaluate.datasets import layout, templates
 from edgebind.preprocess.depth import DepthPreprocessor, metres_from_millimetres
 from edgebind.preprocess.images import read_image
-from edgebind.train.samples import load
+from edgebind.train.data.samples import load
 
 SPLITS = ("test", "train+test")
 SCENES = (

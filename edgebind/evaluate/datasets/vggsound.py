@@ -12,7 +12,7 @@ from pathlib import Path
 
 from edgebind.evaluate.dataset import Classification, Clip, Dataset, Published
 from edgebind.evaluate.datasets import downloads, layout, templates
-from edgebind.train.samples import load
+from edgebind.train.data.samples import load
 
 SPLITS = ("test", "train")
 SECONDS = 10.0

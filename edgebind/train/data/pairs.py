@@ -21,12 +21,12 @@ from typing import Any
 import numpy as np
 
 from edgebind.errors import OptionError, RecordingError
-from edgebind.train import samples
-from edgebind.train.aligned import bender, draw_geometry
+from edgebind.train.data import samples
+from edgebind.train.data.aligned import bender, draw_geometry
+from edgebind.train.data.shards import Record, Shards
+from edgebind.train.data.task import Drawn
 from edgebind.train.nodes import NodeTower
 from edgebind.train.recipe import Alignment, Data, Edge
-from edgebind.train.shards import Record, Shards
-from edgebind.train.task import Drawn
 
 
 @dataclass(frozen=True)

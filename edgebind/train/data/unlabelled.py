@@ -19,10 +19,10 @@ import numpy as np
 from edgebind.errors import OptionError, RecordingError
 from edgebind.manifest import WindowSpec
 from edgebind.signals import NANOSECONDS, Window
-from edgebind.train import pairs, samples
-from edgebind.train.aligned import bender
+from edgebind.train.data import pairs, samples
+from edgebind.train.data.aligned import bender
+from edgebind.train.data.task import Samples
 from edgebind.train.recipe import Data, Node, from_table
-from edgebind.train.task import Samples
 
 
 @dataclass(frozen=True)

@@ -12,16 +12,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from edgebind import preprocess
+from edgebind import preprocess, starter
 from edgebind.errors import OptionError, RecordingError
 from edgebind.evaluate.datasets import boxes
 from edgebind.evaluate.datasets.aerial import Picture, Thing
 from edgebind.signals import Floats
-from edgebind.train import recipe, thermal, thermal_augment, thermal_drawn
+from edgebind.train import recipe
+from edgebind.train.data import thermal, thermal_augment, thermal_drawn
+from edgebind.train.data.task import Batch
 from edgebind.train.recipe import Edge, Node
-from edgebind.train.task import Batch
 
-SHIPPED = Path(thermal.__file__).parents[1] / "starter" / "recipes" / "thermal-teacher.toml"
+SHIPPED = Path(starter.__file__).parent / "recipes" / "thermal-teacher.toml"
 DATES = ("20210101", "20210102", "20210103")
 BOXES = {
     "Person": [40, 40, 12, 20],

@@ -15,11 +15,11 @@ import torch
 from torch import nn
 
 from edgebind.errors import OptionError, RecordingError
-from edgebind.train import aligned, pairs
+from edgebind.train.data import aligned, pairs
+from edgebind.train.data.pairs import PairSource, ShardSource
+from edgebind.train.data.shards import Shards
 from edgebind.train.nodes import NodeTower, stacked
-from edgebind.train.pairs import PairSource, ShardSource
 from edgebind.train.recipe import Data, Edge, Node
-from edgebind.train.shards import Shards
 from tests.train import worlds
 
 THERMAL = Node("thermal", "thermal-xs")

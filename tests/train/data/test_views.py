@@ -9,7 +9,7 @@ import pytest
 
 from edgebind.errors import OptionError
 from edgebind.manifest import WindowSpec
-from edgebind.train.views import drawn_window, middle
+from edgebind.train.data.views import drawn_window, middle
 
 TEACHER = WindowSpec(400.0, 5.0, 2.5, ("ax", "gx"), ("m/s²", "rad/s"))
 STUDENT = replace(TEACHER, rate_hz=100.0, seconds=2.0)

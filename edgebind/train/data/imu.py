@@ -15,8 +15,8 @@ from edgebind.evaluate.dataset import Labelled
 from edgebind.evaluate.datasets import motion
 from edgebind.manifest import WindowSpec
 from edgebind.signals import NANOSECONDS, Floats
+from edgebind.train.data.task import Batch, HeldOut, Samples, class_index, read_folder, require_every_class, shares
 from edgebind.train.recipe import Data, Edge, Node, from_table
-from edgebind.train.task import Batch, HeldOut, Samples, class_index, read_folder, require_every_class, shares
 
 CARRIERS = ("phone", "watch", "robot")
 """Each is mounted and moves in its own way, so each is augmented in its own way."""
@@ -250,7 +250,7 @@ def on_grid(item: Labelled, rate_hz: float) -> tuple[Floats, NDArray[np.str_]]:
 
 
 def read(data: Data) -> list[Labelled]:
-    """All recordings of one folder in its published layout; see `edgebind.train.task.read_folder` for errors."""
+    """All recordings of one folder in its published layout; see `edgebind.train.data.task.read_folder` for errors."""
     return read_folder(data, READERS, lambda item: item.group)
 
 

@@ -16,9 +16,8 @@ from edgebind.evaluate.datasets.aerial import Picture, read_hituav
 from edgebind.evaluate.datasets.boxes import Rect, expanded, size_of, tiles
 from edgebind.preprocess.thermal import ThermalPreprocessor
 from edgebind.signals import Floats
-from edgebind.train.recipe import Data, Edge, Node, from_table
-from edgebind.train.task import Batch, HeldOut, Samples, class_index, read_folder, require_every_class, shares
-from edgebind.train.thermal_augment import (
+from edgebind.train.data.task import Batch, HeldOut, Samples, class_index, read_folder, require_every_class, shares
+from edgebind.train.data.thermal_augment import (
     Augment,
     Camera,
     between,
@@ -28,7 +27,8 @@ from edgebind.train.thermal_augment import (
     rotate,
     squeezed,
 )
-from edgebind.train.thermal_drawn import DRAWERS, Drawing
+from edgebind.train.data.thermal_drawn import DRAWERS, Drawing
+from edgebind.train.recipe import Data, Edge, Node, from_table
 
 Cut = tuple[Image.Image, Rect]
 """What is to be cut out of which picture."""
@@ -259,7 +259,7 @@ class _Pool:
 
 
 def read(data: Data) -> list[Picture]:
-    """All pictures of one folder in its published layout; see `edgebind.train.task.read_folder` for errors."""
+    """All pictures of one folder in its published layout; see `edgebind.train.data.task.read_folder` for errors."""
     return read_folder(data, READERS, lambda picture: picture.date)
 
 

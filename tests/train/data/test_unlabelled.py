@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from edgebind.errors import OptionError, RecordingError
+from edgebind.train.data.unlabelled import UnlabelledSource, read
 from edgebind.train.recipe import Data, Node
-from edgebind.train.unlabelled import UnlabelledSource, read
 from tests.train import movements, worlds
 
 IMU = Node(

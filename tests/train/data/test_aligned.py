@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from edgebind.errors import OptionError
-from edgebind.train import aligned
-from edgebind.train.aligned import PictureAugment
+from edgebind.train.data import aligned
+from edgebind.train.data.aligned import PictureAugment
 from edgebind.train.recipe import Node
 
 Frame = NDArray[np.uint8]
@@ -57,7 +57,7 @@ def test_what_stands_before_the_lens_is_one_even_patch() -> None:
         assert len(np.unique(patch)) == 1
         assert abs(int(patch[0, 0]) - frame.mean()) < 1
         areas.append(patch.size / frame.size)
-    assert 1 / 8**2 * 0.7 < min(areas) and max(areas) <= 1 / 3**2
+    assert min(areas) > 1 / 8**2 * 0.7 and max(areas) <= 1 / 3**2
 
 
 def test_a_share_of_frames_is_kept_whole() -> None:

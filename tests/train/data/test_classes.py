@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from edgebind.errors import OptionError, RecordingError
-from edgebind.train import bind, recipe, samples
+from edgebind.train import bind, recipe
+from edgebind.train.data import samples
 from edgebind.train.recipe import Recipe
 
 RECIPE = """
@@ -70,7 +71,7 @@ def test_sounds_are_bound_to_words(tmp_path: Path, shared: Path) -> None:
 
 
 def test_each_class_is_held_out_in_stretches(tmp_path: Path) -> None:
-    from edgebind.train import classes
+    from edgebind.train.data import classes
 
     for label in ("Rain", "Dog_bark"):
         (tmp_path / label).mkdir()

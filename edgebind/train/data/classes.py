@@ -4,7 +4,7 @@
     sounds/Rooster/1-26806-A.ogg     class "Rooster"
 
 Names of the folders are the labels of `[[edges.prompts]]`. What a camera or an IMU might have seen instead is
-`edgebind.train.aligned`'s business.
+`edgebind.train.data.aligned`'s business.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ import numpy as np
 import torch
 
 from edgebind.errors import OptionError, RecordingError
-from edgebind.train import samples
-from edgebind.train.aligned import bender
+from edgebind.train.data import samples
+from edgebind.train.data.aligned import bender
+from edgebind.train.data.task import Batch, HeldOut, Samples, class_index, require_every_class, shares
 from edgebind.train.nodes import NodeTower
 from edgebind.train.recipe import Data, Edge
-from edgebind.train.task import Batch, HeldOut, Samples, class_index, require_every_class, shares
 
 READER = "classes"
 

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from edgebind import modality as modalities
 from edgebind.errors import OptionError
-from edgebind.train import imu
+from edgebind.train.data import imu
 from edgebind.train.recipe import Node, from_table
 
 Frame = NDArray[Any]

@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from edgebind.errors import OptionError
+from edgebind.train.data.task import Drawn, EdgeSource, HeldOut, Task
 from edgebind.train.nodes import NodeTower
 from edgebind.train.recipe import Alignment, Edge, read_unseen
-from edgebind.train.task import Drawn, EdgeSource, HeldOut, Task
 
 
 class LabelledSource:
@@ -60,7 +60,7 @@ def open_source(edge: Edge | Alignment, nodes: dict[str, NodeTower], fold: int |
         if right.node.modality != "text":
             raise OptionError("prompts need an anchor of text", wanted="a text node as second end", got=edge.ends[1])
         return LabelledSource(open_task(left, edge, fold), edge, right)
-    from edgebind.train.pairs import PairSource, ShardSource
+    from edgebind.train.data.pairs import PairSource, ShardSource
 
     if any(data.reader == "webdataset" for data in edge.data):
         _check_shards(edge)
@@ -91,15 +91,15 @@ def open_task(tower: NodeTower, edge: Edge, fold: int | None) -> Task:
     """
     readers = {data.reader for data in edge.data}
     if "classes" in readers:
-        from edgebind.train.classes import ClassesTask
+        from edgebind.train.data.classes import ClassesTask
 
         return ClassesTask(tower, edge, fold)
     if tower.node.modality == "imu":
-        from edgebind.train.imu import ImuTask
+        from edgebind.train.data.imu import ImuTask
 
         return ImuTask(tower.node, edge, fold)
     if tower.node.modality == "thermal":
-        from edgebind.train.thermal import ThermalTask
+        from edgebind.train.data.thermal import ThermalTask
 
         return ThermalTask(tower.node, edge, fold)
     raise OptionError("no such reader for this modality", wanted="classes", got=", ".join(sorted(readers)))

@@ -1,0 +1,6 @@
+"""What training learns from.
+
+recipe's data   -> readers          imu, thermal (published layouts), classes, pairs, unlabelled; shards
+readers         -> augmentation     aligned (any sensor, and pairs of them), imu, thermal_augment, thermal_drawn
+both            -> sources          batches of an edge, and what is held out; task says what training asks of them
+"""
