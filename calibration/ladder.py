@@ -18,6 +18,7 @@ from edgebind.calibration.gate import Bars, Comparison
 from edgebind.calibration.graph import Graph, Layer
 from edgebind.calibration.qdq import Scheme
 from edgebind.calibration.ranges import Ranges
+from edgebind.calibration.weights import SCALINGS
 from edgebind.labels import LabelBank
 
 Progress = Callable[[str], None]
@@ -75,6 +76,17 @@ def choose(subject: Subject, ranges: Mapping[str, Ranges], batches: Sequence[Bat
         subject.progress(f"trying {method} ranges")
         scores[method] = _judge(subject, of, qdq.TENSORRT, batches, reference).cosine_mean
     return max(scores, key=lambda method: round(scores[method], 5)), scores
+
+
+def choose_weights(subject: Subject, ranges: Ranges, batches: Sequence[Batch]) -> tuple[Ranges, dict[str, float]]:
+    """`ranges` with the scaling of weights whose TensorRT graph stays closest to FP32, and every scaling's mean cosine."""
+    reference = engine.embed(subject.graph, batches, optimise=True)
+    scores = {}
+    for scaling in SCALINGS:
+        subject.progress(f"trying {scaling} scales of weights")
+        tried = replace(ranges, weights=scaling)
+        scores[scaling] = _judge(subject, tried, qdq.TENSORRT, batches, reference).cosine_mean
+    return replace(ranges, weights=max(scores, key=lambda scaling: round(scores[scaling], 5))), scores
 
 
 def damages(subject: Subject, ranges: Ranges, batches: Sequence[Batch]) -> dict[str, float]:

@@ -19,8 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgebind.calibration.graph import Graph, Layer, require_onnx
-from edgebind.calibration.observers import Range, symmetric_weight_scales
+from edgebind.calibration.histogram import Range
 from edgebind.calibration.ranges import Ranges
+from edgebind.calibration.weights import SCALINGS, Scaling, symmetric_weight_scales
 from edgebind.errors import CalibrationError
 
 if TYPE_CHECKING:
@@ -71,14 +72,17 @@ def activation_grid(span: Range, scheme: Scheme) -> Grid:
     return Grid(scale, np.uint8(np.clip(np.rint(-low / scale), 0, 255)))
 
 
-def quantise_weight(weight: Array, axis: int, scheme: Scheme, least: Array | float = 0.0) -> tuple[Array, Grid]:
+def quantise_weight(
+    weight: Array, axis: int, scheme: Scheme, least: Array | float = 0.0, scaling: Scaling = symmetric_weight_scales
+) -> tuple[Array, Grid]:
     """Symmetric integers of a weight with one scale for each output channel; uint8 is int8 shifted by 128.
 
     Parameters
     ----------
     least: smallest scale of each channel, see `_Writer._least_scales`.
+    scaling: how each channel gets its scale, see `edgebind.calibration.weights`.
     """
-    scales = np.maximum(symmetric_weight_scales(weight, axis), least).astype(np.float32)
+    scales = np.maximum(scaling(weight, axis), least).astype(np.float32)
     shape = [1] * weight.ndim
     shape[axis] = -1
     integers = np.clip(np.rint(weight / scales.reshape(shape)), -127, 127)
@@ -112,6 +116,7 @@ class _Writer:
         self._source = source
         self._ranges = ranges
         self._scheme = scheme
+        self._scaling = SCALINGS[ranges.weights]
         self._layers = {layer.name: layer for layer in source.layers if layer.name not in keep}
         self._nodes: list[onnx.NodeProto] = []
         self._new: dict[str, onnx.TensorProto] = {}
@@ -181,7 +186,7 @@ class _Writer:
             value = self._source.value(layer.weight)
             axis = 1 if transpose else layer.axis
             oriented = np.ascontiguousarray(value.T) if transpose else value
-            integers, grid = quantise_weight(oriented, axis, self._scheme, self._least_scales(layer))
+            integers, grid = quantise_weight(oriented, axis, self._scheme, self._least_scales(layer), self._scaling)
             self._store(f"{name}.q8", integers)
             self._add("DequantizeLinear", [f"{name}.q8", *self._grid(name, grid)], f"{name}.dq", axis=axis)
         return f"{name}.dq"
@@ -191,9 +196,7 @@ class _Writer:
         name = f"{layer.name}.bias"
         assert layer.bias is not None
         scale = activation_grid(self._range(layer.activation), self._scheme).scale
-        weights = np.maximum(
-            symmetric_weight_scales(self._source.value(layer.weight), layer.axis), self._least_scales(layer)
-        )
+        weights = np.maximum(self._scaling(self._source.value(layer.weight), layer.axis), self._least_scales(layer))
         scales = (scale * weights.astype(np.float32)).astype(np.float32)
         integers = np.rint(self._source.value(layer.bias).astype(np.float64) / scales)
         self._store(f"{name}.q32", integers.astype(np.int32))

@@ -68,14 +68,15 @@ def quantise(
     calibration = subject.affordable(calibration, 1000, 512, least=2 * LEAST_CALIBRATION)
     progress(f"ranges of {len(subject.layers)} layers from {count(calibration)} windows")
     by_method = ranges_.collect(graph, calibration)
-    method, scores = ladder.choose(subject, by_method, subject.affordable(calibration, 100, 96))
-    chosen = by_method[method]
+    judged_on = subject.affordable(calibration, 100, 96)
+    method, scores = ladder.choose(subject, by_method, judged_on)
+    chosen, of_weights = ladder.choose_weights(subject, by_method[method], judged_on)
     held_out = subject.affordable(held_out, 600, 1024, least=2 * LEAST_GATE)
     outcome = ladder.climb(subject, chosen, calibration, held_out, bars, aim)
     progress("speed of INT8 against FP32")
     fast = qdq.U8S8 if cpu.sums_in_32_bits() else qdq.U8U8
     race = speed.measure(graph, outcome.files[fast.file], held_out[0].inputs[:1])
-    report = _report(subject, outcome, chosen, scores, calibration, held_out, bars, race)
+    report = _report(subject, outcome, chosen, scores | of_weights, calibration, held_out, bars, race)
     least = gate.worst(outcome.comparisons)
     return Quantised(outcome.files, chosen, least, outcome.kept, subject.share(outcome.kept), race, report)
 
@@ -105,7 +106,11 @@ def _report(
 ) -> dict[str, Any]:
     titles = {layer.name: layer.title for layer in subject.layers}
     return {
-        "observer": {"chosen": ranges.method, "cosine_on_calibration": {k: round(v, 6) for k, v in scores.items()}},
+        "observer": {
+            "chosen": ranges.method,
+            "weights": ranges.weights,
+            "cosine_on_calibration": {k: round(v, 6) for k, v in scores.items()},
+        },
         "graphs": {
             scheme.file: {**outcome.comparisons[scheme.file].to_dict(), "as_written": not ladder.runs_here(scheme)}
             for scheme in qdq.SCHEMES

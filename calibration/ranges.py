@@ -17,7 +17,9 @@ from edgebind import onnx_external
 from edgebind.calibration import engine
 from edgebind.calibration.batches import Batch
 from edgebind.calibration.graph import Graph
-from edgebind.calibration.observers import METHODS, Factory, Histogram, Range
+from edgebind.calibration.histogram import Histogram, Range
+from edgebind.calibration.observers import METHODS, Factory
+from edgebind.calibration.weights import LARGEST, SCALINGS
 from edgebind.errors import CalibrationError
 
 FORMAT = "edgebind-ranges/1"
@@ -35,6 +37,8 @@ class Ranges:
     windows: int
     """How many windows were seen."""
     tensors: dict[str, Range]
+    weights: str = LARGEST
+    """How weights get their scales, a key of `edgebind.calibration.weights.SCALINGS`."""
     format: str = FORMAT
 
     def to_json(self) -> str:
@@ -66,7 +70,10 @@ def from_json(text: str, where: str | Path = FILE) -> Ranges:
         tensors = {str(name): _checked(pair) for name, pair in data["tensors"].items()}
         if data["format"] != FORMAT:
             raise ValueError(f"format {data['format']!r}")
-        return Ranges(str(data["graph"]), str(data["method"]), int(data["windows"]), tensors)
+        weights = data.get("weights", LARGEST)  # files of the first days do not say
+        if weights not in SCALINGS:
+            raise ValueError(f"weights {weights!r}")
+        return Ranges(str(data["graph"]), str(data["method"]), int(data["windows"]), tensors, weights)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise CalibrationError(
             f"not a ranges file: {error}", where=where, wanted=FORMAT, remedy="calibrate again"

@@ -84,7 +84,7 @@ def _in_8_bits(layer: Weighted, norm: _BatchNorm | None, scale: float, inputs: T
 
 
 def _round_weight(weight: Tensor) -> Tensor:
-    """On the grid that `edgebind.calibration.observers.symmetric_weight_scales` gives it."""
+    """On the grid that `edgebind.calibration.weights.symmetric_weight_scales` gives it."""
     largest = weight.detach().abs().flatten(1).amax(dim=1)
     scales = torch.where(largest > 0, largest / 127, torch.ones_like(largest))
     zeros = torch.zeros(len(scales), dtype=torch.int32, device=weight.device)
