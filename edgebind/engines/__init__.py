@@ -1,0 +1,131 @@
+"""TensorRT engines of a bundle's encoder: found in a cache, or built, and never loaded where they do not fit.
+
+    flavour.py   `tensorrt` or TensorRT-RTX, two modules with one API
+    key.py       what an engine was built from and for
+    store.py     the cache on the disk: locks, hashes, whole files
+    builder.py   graph -> engine
+    watch.py     progress, complaints and Ctrl-C while TensorRT is busy
+    timing.py    measured times of kernels, kept for the next build
+
+`engine_for` is what a runtime calls.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgebind import bundle
+from edgebind.cuda import Device
+from edgebind.engines import store, timing
+from edgebind.engines.builder import Job, build, check
+from edgebind.engines.flavour import Flavour, Progress, Say, load_flavour, silent, unseen
+from edgebind.engines.key import EngineKey, Options, Profile, Sm, key_for
+from edgebind.errors import OptionError
+from edgebind.manifest import Manifest
+
+__all__ = [
+    "Device",
+    "EngineFile",
+    "EngineKey",
+    "Flavour",
+    "Options",
+    "Profile",
+    "engine_for",
+    "load_flavour",
+]
+
+DEFAULT = Profile(1, 1, 16)
+"""What `edgebind build` and `edgebind run` want when nobody says otherwise."""
+
+
+@dataclass(frozen=True, slots=True)
+class EngineFile:
+    """An engine on the disk that was checked: its key fits and its bytes are its own."""
+
+    path: Path
+    key: EngineKey
+    built: bool
+    """Whether it was built just now."""
+    why: str
+    """Why it was built; empty for one that was found."""
+    seconds: float
+    """How long its build took, now or then."""
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        return self.path.stat().st_size
+
+    def profile_for(self, batch: int) -> int:
+        """Index of the engine's profile that is best for a batch of that size.
+
+        Raises
+        ------
+        OptionError: no profile accepts it.
+        """
+        fitting = [(p.max, index) for index, p in enumerate(self.key.profiles) if p.min <= batch <= p.max]
+        if not fitting:
+            wanted = "; ".join(str(profile) for profile in self.key.profiles)
+            raise OptionError("the engine accepts no such batch", where=self.path, wanted=wanted, got=batch)
+        return min(fitting)[1]
+
+
+def engine_for(
+    bundle_folder: Path,
+    manifest: Manifest,
+    *,
+    device: Device,
+    profile: Profile | Sequence[Profile] = DEFAULT,
+    progress: Progress = unseen,
+    cache: Path | None = None,
+    flavour: Flavour | None = None,
+    options: Options | None = None,
+    sms: tuple[Sm, ...] = (),
+    say: Say = silent,
+) -> EngineFile:
+    """The engine of this bundle for that device: from the cache, or built and put there.
+
+    Parameters
+    ----------
+    bundle_folder, manifest: a bundle that was verified (`edgebind.bundle.verify`).
+    profile: the batches it must accept; several make one engine with a profile for each.
+    progress: called with (phase, step, steps) while it is being built.
+    cache: the folder engines are kept in; None takes `edgebind.engines.store.default_cache()`.
+    sms: compute capabilities to build for instead of the device's own (TensorRT-RTX).
+    say: called with the line that says why an engine has to be built.
+
+    Raises
+    ------
+    OptionError, MissingDependencyError, BackendError: see `edgebind.engines.builder.build`.
+    StorageError: the cache cannot be written.
+    """
+    flavour = flavour or load_flavour()
+    options = options or Options()
+    profiles = (profile,) if isinstance(profile, Profile) else tuple(profile)
+    wanted = key_for(manifest, flavour, device, profiles, options, sms)
+    cache = cache or store.default_cache()
+    found, why = store.find(cache, wanted)
+    if found is not None:
+        return _found(found)
+    times = timing.path_of(cache, flavour, device)
+    graph = bundle_folder / bundle.ENCODER
+    here = device if device.name else None
+    job = Job(graph, flavour, profiles, wanted.sms, options, here, manifest.precision, times)
+    check(job)  # before a folder is made
+    path = store.path_of(cache, wanted)
+    with store.locked(path, say):
+        found, _ = store.find(cache, wanted)  # another process may have been faster
+        if found is not None:
+            return _found(found)
+        say(f"building an engine with {flavour} for {device}: {why}")
+        plan = build(job, progress=progress, say=say)
+        store.write(path, wanted, plan.data, plan.seconds)
+    return EngineFile(path, wanted, True, why, plan.seconds)
+
+
+def _found(path: Path) -> EngineFile:
+    note, _ = store.read_note(path)
+    assert note is not None  # `find` has just read it
+    return EngineFile(path, note.key, False, "", note.seconds)

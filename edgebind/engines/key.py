@@ -1,0 +1,204 @@
+"""What an engine was built from and for. One whose key does not fit is never loaded: it is built again.
+
+An engine is bound to its graph, to TensorRT's release, to the GPU and to the batches it was optimised for. Only a
+hardware-compatible engine may stand in for others: it runs on every GPU from Ampere on.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from edgebind import bundle
+from edgebind.cuda import Device
+from edgebind.engines.flavour import Flavour
+from edgebind.errors import OptionError
+from edgebind.manifest import Manifest
+
+Sm = tuple[int, int]
+"""Compute capability: (8, 6)."""
+_AMPERE: Sm = (8, 0)
+LARGEST_BATCH = 4096
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Profile:
+    """The batch sizes that an engine accepts, and the one it is fastest at."""
+
+    min: int = 1
+    opt: int = 1
+    max: int = 16
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.min <= self.opt <= self.max <= LARGEST_BATCH:
+            raise OptionError(
+                "batch sizes out of order",
+                wanted=f"1 <= min <= opt <= max <= {LARGEST_BATCH}",
+                got=f"{self.min}, {self.opt}, {self.max}",
+            )
+
+    def covers(self, other: Profile) -> bool:
+        """Whether every batch that `other` accepts is accepted."""
+        return self.min <= other.min and other.max <= self.max
+
+    def __str__(self) -> str:
+        return f"batch {self.min}" if self.min == self.max else f"batches {self.min} to {self.max}, best at {self.opt}"
+
+
+def parse_batches(text: str) -> tuple[Profile, ...]:
+    """`1,16` -> an engine for exactly 1 and exactly 16; `1-16` -> any from 1 to 16, best at 1; `1-8-16` -> best at 8.
+
+    Exact sizes are the fastest, and TensorRT-RTX builds the same bytes each time; a range needs less room than several sizes.
+
+    Raises
+    ------
+    OptionError: no sizes, or ones that are out of order.
+    """
+    return tuple(_parse_batch(part.strip()) for part in text.split(","))
+
+
+def _parse_batch(text: str) -> Profile:
+    try:
+        sizes = [int(part) for part in text.split("-")]
+    except ValueError:
+        sizes = []
+    if len(sizes) == 1:
+        return Profile(*sizes * 3)
+    if len(sizes) == 2:
+        return Profile(sizes[0], sizes[0], sizes[1])
+    if len(sizes) == 3:
+        return Profile(*sizes)
+    raise OptionError("not a batch size", wanted="such as 1 or 1,16 or 1-16", got=repr(text))
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What a user may ask of an engine beside its batches. The builder obeys, or refuses with a line."""
+
+    workspace: int | None = None
+    """Upper bound of scratch memory in MiB; None leaves it to TensorRT."""
+    version_compatible: bool = False
+    """NVIDIA's lean runtime of a later release runs it too; edgebind itself builds anew for each release."""
+    hardware_compatible: bool = False
+    """Every GPU from Ampere on runs it, somewhat slower."""
+    dla: int | None = None
+    """Core of the Deep Learning Accelerator that takes what layers it can."""
+    strip_weights: bool = False
+    """A small engine without the weights, which are put back from the graph when it is loaded."""
+    tf32: bool = False
+    """Let FP32 products drop to 10 bits of mantissa; off, because a graph says itself what may be less than FP32."""
+
+
+@dataclass(frozen=True, slots=True)
+class EngineKey:
+    """Everything that decides whether an engine is the right one."""
+
+    graph: str
+    """sha256 over the graph and the weights that lie beside it."""
+    flavour: str
+    version: str
+    platform: str
+    """`linux-aarch64`; engines do not travel between processors."""
+    gpu: str
+    """The GPU's name; empty for an engine that runs on every GPU of its compute capabilities."""
+    sms: tuple[Sm, ...]
+    profiles: tuple[Profile, ...]
+    options: Options = field(default_factory=Options)
+
+    @property
+    def digest(self) -> str:
+        """16 hex digits that name the engine's files."""
+        return hashlib.sha256(json.dumps(self.to_dict(), sort_keys=True).encode()).hexdigest()[:16]
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: Any) -> EngineKey:
+        """The inverse of `to_dict`, also after a round trip through JSON.
+
+        Raises
+        ------
+        TypeError, ValueError, KeyError, OptionError: `data` is no key.
+        """
+        profiles = tuple(Profile(**item) for item in data["profiles"])
+        sms = tuple((int(major), int(minor)) for major, minor in data["sms"])
+        return cls(**{**data, "profiles": profiles, "sms": sms, "options": Options(**data["options"])})
+
+    def mismatch(self, wanted: EngineKey) -> str:
+        """Why an engine of this key cannot stand for the one that is wanted; empty where it can."""
+        if self.graph != wanted.graph:
+            return "it was built from another graph"
+        if self.platform != wanted.platform:
+            return f"it was built on {self.platform}, this is {wanted.platform}"
+        return self._other_release(wanted) or self._other_gpu(wanted) or self._other_use(wanted)
+
+    def _other_release(self, wanted: EngineKey) -> str:
+        if (self.flavour, self.version) == (wanted.flavour, wanted.version):
+            return ""
+        return f"it was built by {self.flavour} {self.version}, this is {wanted.flavour} {wanted.version}"
+
+    def _other_gpu(self, wanted: EngineKey) -> str:
+        if self.options.hardware_compatible and min(wanted.sms) >= _AMPERE:
+            return ""
+        if set(wanted.sms) <= set(self.sms) and self.gpu in ("", wanted.gpu):
+            return ""
+        return f"it was built for {_gpu(self)}, this is {_gpu(wanted)}"
+
+    def _other_use(self, wanted: EngineKey) -> str:
+        if not all(any(mine.covers(other) for mine in self.profiles) for other in wanted.profiles):
+            return f"it accepts {_profiles(self)}, and {_profiles(wanted)} is wanted"
+        mine, asked = asdict(self.options), asdict(wanted.options)
+        for name, value in asked.items():
+            # A compatible engine stands in for an ordinary one: whoever put it into this cache did so on purpose.
+            if mine[name] != value and (value or name != "hardware_compatible"):
+                return f"it was built with {name} {mine[name]}, and {value} is wanted"
+        return ""
+
+
+def key_for(
+    manifest: Manifest,
+    flavour: Flavour,
+    device: Device,
+    profiles: tuple[Profile, ...],
+    options: Options,
+    sms: tuple[Sm, ...] = (),
+) -> EngineKey:
+    """The key of the engine that this bundle needs on that device.
+
+    Parameters
+    ----------
+    sms: compute capabilities to build for instead of the device's own.
+    """
+    gpu = "" if sms or flavour.name == "rtx" else device.name
+    return EngineKey(
+        graph_digest(manifest),
+        flavour.name,
+        flavour.version,
+        f"{platform.system()}-{platform.machine()}".lower(),
+        gpu,
+        sms or (device.sm,),
+        profiles,
+        options,
+    )
+
+
+def graph_digest(manifest: Manifest) -> str:
+    """sha256 over the hashes of `encoder.onnx` and of the weights beside it.
+
+    The manifest has both, checked when the bundle was opened.
+    """
+    names = sorted(name for name in manifest.files if name == bundle.ENCODER or name.startswith(f"{bundle.ENCODER}."))
+    return hashlib.sha256("".join(f"{name} {manifest.files[name]}\n" for name in names).encode()).hexdigest()
+
+
+def _gpu(key: EngineKey) -> str:
+    sms = ", ".join(f"SM {major}.{minor}" for major, minor in key.sms)
+    return f"{key.gpu} ({sms})" if key.gpu else sms
+
+
+def _profiles(key: EngineKey) -> str:
+    return "; ".join(str(profile) for profile in key.profiles)
