@@ -19,6 +19,10 @@ class Batch:
     """For messages and reports: where the windows come from."""
     inputs: np.ndarray
     """(batch, ...) float32, or int64 token ids."""
+    starts: NDArray[np.int64] | None = None
+    """(batch,) nanoseconds of the recording's own clock, where that is known."""
+    traits: NDArray[np.float32] | None = None
+    """(batch, n): the windows in their sensor's units, see `edgebind.traits`, where that is known."""
 
     def __post_init__(self) -> None:
         if self.inputs.dtype.kind == "f" and not np.isfinite(self.inputs).all():
@@ -29,12 +33,18 @@ class Batch:
     def __len__(self) -> int:
         return len(self.inputs)
 
+    def part(self, which: slice | NDArray[np.intp]) -> Batch:
+        """Some of the windows."""
+        starts = None if self.starts is None else self.starts[which]
+        traits = None if self.traits is None else self.traits[which]
+        return Batch(self.recording, self.inputs[which], starts, traits)
+
 
 def pieces(batches: Sequence[Batch], size: int) -> Iterator[Batch]:
     """The same windows in batches of at most `size`."""
     for batch in batches:
         for start in range(0, len(batch), size):
-            yield Batch(batch.recording, batch.inputs[start : start + size])
+            yield batch.part(slice(start, start + size))
 
 
 def count(batches: Sequence[Batch]) -> int:
@@ -45,7 +55,7 @@ def count(batches: Sequence[Batch]) -> int:
 def spread(batches: Sequence[Batch], limit: int) -> list[Batch]:
     """At most about `limit` windows, evenly spaced over each recording and at least one of each."""
     step = max(1.0, count(batches) / limit)
-    return [Batch(b.recording, b.inputs[_places(len(b), step)]) for b in batches if len(b)]
+    return [batch.part(_places(len(batch), step)) for batch in batches if len(batch)]
 
 
 def _places(windows: int, step: float) -> NDArray[np.intp]:

@@ -27,6 +27,7 @@ from edgebind.sources.pictures import SUFFIXES as PICTURES
 from edgebind.sources.prompts import SUFFIXES as PROMPTS
 from edgebind.sources.sounds import SUFFIXES as SOUNDS
 from edgebind.sources.units import Units
+from edgebind.traits import Traits
 
 MOST = 2048
 """Windows that are held in memory, over all recordings."""
@@ -56,12 +57,16 @@ class Recording:
     stop_ns: NDArray[np.int64]
     inputs: NDArray[Any]
     """(windows, ...)"""
+    traits: NDArray[np.float32] | None = None
+    """(windows, n): the same windows in their sensor's units, see `edgebind.traits`."""
 
     def part(self, which: NDArray[np.bool_], suffix: str) -> Recording:
-        return Recording(f"{self.name}{suffix}", self.start_ns[which], self.stop_ns[which], self.inputs[which])
+        traits = None if self.traits is None else self.traits[which]
+        times = self.start_ns[which], self.stop_ns[which]
+        return Recording(f"{self.name}{suffix}", *times, self.inputs[which], traits)
 
     def batch(self) -> Batch:
-        return Batch(self.name, self.inputs)
+        return Batch(self.name, self.inputs, self.start_ns, self.traits)
 
 
 def find(paths: Sequence[Path], modality: str) -> list[Path]:
@@ -113,15 +118,17 @@ def _read(path: Path, name: str, description: Manifest, units: Units | None, mos
     if not kept:
         need = f"{description.window.seconds:g} s"
         raise CalibrationError("too short for a single window", where=path, wanted=f"at least {need}")
-    starts, stops, inputs = zip(*kept, strict=True)
-    return Recording(name, np.array(starts, np.int64), np.array(stops, np.int64), np.stack(inputs))
+    starts, stops, inputs, traits = zip(*kept, strict=True)
+    times = np.array(starts, np.int64), np.array(stops, np.int64)
+    return Recording(name, *times, np.stack(inputs), np.stack(traits))
 
 
-def _inputs(path: Path, description: Manifest, units: Units | None) -> Iterator[tuple[int, int, Any]]:
+def _inputs(path: Path, description: Manifest, units: Units | None) -> Iterator[tuple[int, int, Any, Any]]:
     prepare = preprocess.build(description.preprocess)
+    traits = Traits(description.modality, description.window.channels, description.window.units)
     for window in _windows(path, description, units):
         try:
-            yield window.start_ns, window.stop_ns, prepare(window.samples)
+            yield window.start_ns, window.stop_ns, prepare(window.samples), traits([window.samples])[0]
         except RecordingError as error:
             raise CalibrationError(
                 error.what, where=window.origin, wanted=error.wanted, got=error.got, remedy=error.remedy
