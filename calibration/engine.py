@@ -45,7 +45,7 @@ class Tap:
 
     def __init__(self, graph: Path, tensors: Sequence[str]) -> None:
         with _with_outputs(graph, tensors) as tapped:
-            self._session = _session(tapped, graph)
+            self._session: Any = session(tapped, graph)
         self._tensors = list(tensors)
         self._input = self._session.get_inputs()[0]
 
@@ -96,7 +96,13 @@ def _with_outputs(graph: Path, tensors: Sequence[str]) -> Iterator[str | bytes]:
         yield stream.name
 
 
-def _session(source: str | bytes, graph: Path) -> Any:
+def session(source: str | bytes | Path, graph: Path, *, optimise: bool = True) -> Any:
+    """An ONNX Runtime session of `source`, which was made from `graph`.
+
+    Raises
+    ------
+    BackendError: onnxruntime refuses it.
+    """
     try:
         import onnxruntime
     except ImportError as error:
@@ -104,6 +110,8 @@ def _session(source: str | bytes, graph: Path) -> Any:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = cpu.default_threads()
     options.log_severity_level = 3
+    if not optimise:
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     try:
         return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's exceptions share no base class

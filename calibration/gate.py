@@ -41,6 +41,10 @@ INT8_AIM = Bars(0.998, 0.99, 0.995)
 FP16 = Bars(0.999, 0.998, 0.99)
 
 
+FINEST = 1e-6
+"""Cosines of float32 vectors tell no more."""
+
+
 @dataclass(frozen=True, slots=True)
 class Comparison:
     """One graph against FP32, on the same windows."""
@@ -58,6 +62,25 @@ class Comparison:
 
     def to_dict(self) -> dict[str, Any]:
         return {key: round(value, 6) if isinstance(value, float) else value for key, value in asdict(self).items()}
+
+    def to_exact(self) -> dict[str, Any]:
+        """All digits, as `Comparison(**...)` takes them back."""
+        return asdict(self)
+
+    def shortfall(self, bars: Bars) -> float:
+        """How far `bars` are missed, each in units of what it forgives; 0 when they are met.
+
+        A mean cosine of 0.98 misses a bar of 0.99 by one unit: it loses twice what it may.
+        """
+        return sum(max(0.0, bar - value) / max(1 - bar, FINEST) for value, bar in self._pairs(bars))
+
+    def spent(self, bars: Bars) -> float:
+        """The largest share of what a bar forgives that is used up; 1 where it is just met."""
+        return max((1 - value) / max(1 - bar, FINEST) for value, bar in self._pairs(bars))
+
+    def _pairs(self, bars: Bars) -> list[tuple[float, float]]:
+        pairs = [(self.cosine_mean, bars.cosine_mean), (self.cosine_p1, bars.cosine_p1)]
+        return pairs if self.agreement is None else [*pairs, (self.agreement, bars.agreement)]
 
     def __str__(self) -> str:
         agreement = "" if self.agreement is None else f", agreement {self.agreement:.4f}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -30,6 +31,12 @@ def require_onnx() -> Any:
     return onnx
 
 
+_ANONYMOUS = ("val_", "_v_", "onnx::")
+"""How exporters call what they folded."""
+_PARAMETER = re.compile(r"[._](weight|bias)$")
+_NUMBERED = re.compile(r"(.*?\.\d+)\.")
+
+
 @dataclass(frozen=True, slots=True)
 class Layer:
     """One node with a constant weight: Conv, or a MatMul or Gemm that is a linear layer."""
@@ -45,8 +52,15 @@ class Layer:
 
     @property
     def title(self) -> str:
-        """How people know the layer: the weight's own name often tells more than the tensor's."""
-        return self.name if self.weight.startswith(("val_", "_v_", "onnx::")) else self.weight.removesuffix(".weight")
+        """How people know the layer: its weight's or bias's own name often tells more than the tensor's."""
+        named = (name for name in (self.weight, self.bias) if name and not name.startswith(_ANONYMOUS))
+        return _PARAMETER.sub("", next(named, self.name))
+
+    @property
+    def block(self) -> str:
+        """The part of the encoder that the layer belongs to: "trunk.blocks.3.mlp.fc1" is of "trunk.blocks.3"."""
+        found = _NUMBERED.match(self.title)
+        return found[1] if found else self.title
 
 
 class Graph:

@@ -1,59 +1,35 @@
 """INT8 step by step: choose an observer, gate the graphs, and return the layers that hurt most to float until they pass.
 
-The observer is chosen, and each layer's damage measured, on calibration recordings; only the gate sees the others.
+    gate fails -> sensitivity of each layer -> return the one that wins most for a microsecond, measure the whole, again
+               -> put back what turns out not to be needed -> gate
+
+The observer is chosen, and everything of the search measured, on calibration recordings; only the gate sees the others.
 """
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from edgebind import cpu
-from edgebind.calibration import engine, gate, qdq
+from edgebind.calibration import engine, gate, qdq, sensitivity
+from edgebind.calibration import journal as journal_
 from edgebind.calibration.batches import Batch, count, spread
 from edgebind.calibration.gate import Bars, Comparison
-from edgebind.calibration.graph import Graph, Layer
+from edgebind.calibration.journal import Journal
 from edgebind.calibration.qdq import Scheme
 from edgebind.calibration.ranges import Ranges
+from edgebind.calibration.search import Search
+from edgebind.calibration.sensitivity import Probe, Sensitivity
+from edgebind.calibration.subject import Subject
 from edgebind.calibration.weights import SCALINGS
-from edgebind.labels import LabelBank
 
-Progress = Callable[[str], None]
-
-LEAST_SHARE = 0.9
-"""Below this share of MACs in INT8 the ladder stops reaching for the aim; the bars themselves may cost more."""
-
-
-@dataclass(frozen=True, slots=True)
-class Subject:
-    """What is being quantised, and what it is judged by."""
-
-    graph: Path
-    """The FP32 encoder."""
-    layers: tuple[Layer, ...]
-    macs: Mapping[str, int]
-    """Of every product in the graph, one window."""
-    bank: LabelBank
-    scratch: Path
-    progress: Progress
-
-    @classmethod
-    def of(cls, graph: Path, example: Batch, bank: LabelBank, scratch: Path, progress: Progress) -> Subject:
-        structure = Graph.read(graph)
-        return cls(graph, structure.layers, structure.macs(example.inputs[:1], graph), bank, scratch, progress)
-
-    def share(self, keep: Collection[str] = ()) -> float:
-        """Share of all multiply-accumulates that INT8 does when the layers `keep` stay in float."""
-        quantised = sum(self.macs[layer.name] for layer in self.layers if layer.name not in keep)
-        return quantised / max(1, sum(self.macs.values()))
-
-    def affordable(self, batches: Sequence[Batch], gigamacs: float, most: int, least: int = 8) -> list[Batch]:
-        """As many windows, evenly spread, as `gigamacs` allow for; about `least` whatever they cost."""
-        limit = int(gigamacs * 1e9 / max(1, sum(self.macs.values())))
-        return spread(batches, max(least, min(most, limit)))
+SEARCH_GIGAMACS, SEARCH_WINDOWS = 100.0, 128
+"""What one measurement of the search may cost, and the most windows it looks at."""
+REPORT_GIGAMACS, REPORT_WINDOWS = 20.0, 32
+"""What the sensitivities may cost when the gate has passed and only the report wants them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +40,19 @@ class Outcome:
     comparisons: dict[str, Comparison]
     kept: tuple[str, ...]
     """Layers in float, in the order in which they were returned."""
-    damages: dict[str, float]
-    """Layer -> 1 - mean cosine when it alone is quantised, in the worst graph; empty when nobody had to ask."""
+    sensitivities: tuple[Sensitivity, ...] = ()
+    """Of each layer, first the one that it helps most to return; empty when nobody had to ask."""
+
+    @property
+    def least(self) -> Comparison:
+        """The worst of the graphs."""
+        return gate.worst(self.comparisons)
+
+    @property
+    def damages(self) -> dict[str, float]:
+        """Layer -> 1 - mean cosine when it alone is quantised, in the worst graph; largest first."""
+        ordered = sorted(self.sensitivities, key=lambda item: -item.damage)
+        return {item.layer: item.damage for item in ordered}
 
 
 def choose(subject: Subject, ranges: Mapping[str, Ranges], batches: Sequence[Batch]) -> tuple[str, dict[str, float]]:
@@ -89,65 +76,81 @@ def choose_weights(subject: Subject, ranges: Ranges, batches: Sequence[Batch]) -
     return replace(ranges, weights=max(scores, key=lambda scaling: round(scores[scaling], 5))), scores
 
 
-def damages(subject: Subject, ranges: Ranges, batches: Sequence[Batch]) -> dict[str, float]:
-    """Each layer's own damage, largest first: 1 - mean cosine to FP32 when only this layer is quantised.
-
-    That of the worst of the three graphs, as the gate judges: a CPU's convolution also writes 8 bits, which TensorRT's does
-    not, and there a layer may hurt that is harmless in the other graph.
-    """
-    reference = engine.embed(subject.graph, batches, optimise=True)
-    names = [layer.name for layer in subject.layers]
-    found = {}
-    # Aside, so that the graphs that the gate has judged stay what they are: they may be the ones that are kept.
-    with tempfile.TemporaryDirectory(dir=subject.scratch) as aside:
-        alone = replace(subject, scratch=Path(aside))
-        for place, name in enumerate(names, start=1):
-            subject.progress(f"measuring the damage of layer {place} of {len(names)}")
-            others = [other for other in names if other != name]
-            _, comparisons = _graphs(alone, ranges, batches, reference, others)
-            found[name] = 1 - gate.worst(comparisons).cosine_mean
-    return dict(sorted(found.items(), key=lambda item: -item[1]))
-
-
 def climb(
-    subject: Subject, ranges: Ranges, calibration: Sequence[Batch], held_out: Sequence[Batch], bars: Bars, aim: Bars
+    subject: Subject,
+    ranges: Ranges,
+    calibration: Sequence[Batch],
+    held_out: Sequence[Batch],
+    bars: Bars,
+    aim: Bars,
+    state: Path | None = None,
 ) -> Outcome:
-    """Write the three graphs; while they miss `bars`, or `aim` at little cost, return one more layer to float.
+    """Write the three graphs; while they miss `bars`, or `aim` at little cost, return more layers to float.
+
+    Parameters
+    ----------
+    state: file for what the search measures, so that one that is killed can go on; gone when the climb has ended.
 
     Raises
     ------
     GateError: the bars are missed even with a single layer left in INT8.
     """
-    reference = engine.embed(subject.graph, held_out, optimise=True)
-    order: dict[str, float] = {}
-    kept: list[str] = []
+    windows = subject.affordable(calibration, SEARCH_GIGAMACS, SEARCH_WINDOWS)
+    key = journal_.key(ranges, windows, subject.bank.embeddings)
+    journal = Journal(state, key, [layer.name for layer in subject.layers])
+    gate_ = _Gate(subject, ranges, held_out)
+    if journal.resumed:  # the gate has been asked, and said no
+        subject.progress(f"going on with a search of {journal.resumed} measurements")
+    else:
+        outcome = gate_.judge(())
+        if outcome.least.meets(aim) and outcome.least.meets(bars):
+            return replace(outcome, sensitivities=_for_the_report(subject, ranges, windows, aim))
+    with journal.kept_if_interrupted(), Probe(subject, ranges, windows, journal) as probe:
+        return _returned(gate_, Search(probe, bars, aim), bars, aim)
+
+
+def _returned(gate_: _Gate, search: Search, bars: Bars, aim: Bars) -> Outcome:
+    """What the search found, and one layer more as long as the held-out windows say so."""
+    kept = search.reach()
     while True:
-        subject.progress(
-            f"gate on {count(held_out)} held-out windows" + (f", {len(kept)} layers in float" if kept else "")
-        )
-        outcome = Outcome(*_graphs(subject, ranges, held_out, reference, kept), tuple(kept), order)
-        least = gate.worst(outcome.comparisons)
-        if least.meets(aim) and least.meets(bars):
+        outcome = replace(gate_.judge(kept), sensitivities=tuple(search.ranking))
+        if outcome.least.meets(aim) and outcome.least.meets(bars):
             return outcome
-        order = order or damages(subject, ranges, subject.affordable(calibration, 100, 32))
-        following = next((name for name in order if name not in kept), None)
-        too_costly = following is None or subject.share([*kept, following]) < LEAST_SHARE
-        if too_costly and least.meets(bars):
-            return Outcome(outcome.files, outcome.comparisons, outcome.kept, order)
-        if following is None or len(kept) + 1 == len(subject.layers):
-            gate.require(least, bars, f"INT8 of {subject.graph.name}, even with {len(kept)} layers in float,")
+        following = search.following(kept, must=not outcome.least.meets(bars))
+        if following is None:
+            what = f"INT8 of {gate_.subject.graph.name}, even with {len(kept)} layers in float,"
+            gate.require(outcome.least, bars, what)
             return outcome
-        kept.append(following)
+        kept = [*kept, following]
 
 
-def _graphs(
-    subject: Subject, ranges: Ranges, batches: Sequence[Batch], reference: Any, keep: Sequence[str]
-) -> tuple[dict[str, Path], dict[str, Comparison]]:
-    files, comparisons = {}, {}
-    for scheme in qdq.SCHEMES:
-        files[scheme.file] = subject.scratch / scheme.file
-        comparisons[scheme.file] = _judge(subject, ranges, scheme, batches, reference, keep)
-    return files, comparisons
+def _for_the_report(subject: Subject, ranges: Ranges, windows: Sequence[Batch], bars: Bars) -> tuple[Sensitivity, ...]:
+    """The sensitivities of an encoder that needs no search, if they cost next to nothing."""
+    few = spread(windows, REPORT_WINDOWS)
+    if subject.total * len(subject.layers) * count(few) > REPORT_GIGAMACS * 1e9:
+        return ()
+    with Probe(subject, ranges, few, Journal(None, "", [layer.name for layer in subject.layers])) as probe:
+        return tuple(sensitivity.measure(probe, bars))
+
+
+class _Gate:
+    """Writes the three graphs and compares them with FP32 on the held-out windows."""
+
+    def __init__(self, subject: Subject, ranges: Ranges, held_out: Sequence[Batch]) -> None:
+        self.subject = subject
+        self._ranges = ranges
+        self._held_out = held_out
+        self._reference = engine.embed(subject.graph, held_out, optimise=True)
+
+    def judge(self, kept: Sequence[str]) -> Outcome:
+        """The graphs with the layers `kept` in float."""
+        in_float = f", {len(kept)} layers in float" if kept else ""
+        self.subject.progress(f"gate on {count(self._held_out)} held-out windows{in_float}")
+        files, comparisons = {}, {}
+        for scheme in qdq.SCHEMES:
+            files[scheme.file] = self.subject.scratch / scheme.file
+            comparisons[scheme.file] = _judge(self.subject, self._ranges, scheme, self._held_out, self._reference, kept)
+        return Outcome(files, comparisons, tuple(kept))
 
 
 def _judge(

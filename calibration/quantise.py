@@ -12,9 +12,10 @@ from edgebind.calibration import gate, ladder, observers, qdq, speed
 from edgebind.calibration import ranges as ranges_
 from edgebind.calibration.batches import Batch, count
 from edgebind.calibration.gate import Bars, Comparison
-from edgebind.calibration.ladder import Outcome, Progress, Subject
+from edgebind.calibration.ladder import Outcome
 from edgebind.calibration.ranges import Ranges
 from edgebind.calibration.speed import Speed
+from edgebind.calibration.subject import Progress, Steps, Subject
 from edgebind.errors import CalibrationError
 from edgebind.labels import LabelBank
 
@@ -46,8 +47,10 @@ def quantise(
     bank: LabelBank,
     scratch: Path,
     progress: Progress = lambda _: None,
+    steps: Steps = lambda stage, step, steps: None,
     bars: Bars = gate.INT8,
     aim: Bars = gate.INT8_AIM,
+    state: Path | None = None,
 ) -> Quantised:
     """Calibrate `graph` on some recordings and gate it on others.
 
@@ -55,6 +58,9 @@ def quantise(
     ----------
     calibration, held_out: preprocessed windows; no recording may be in both.
     scratch: folder for the graphs; they are the caller's to move.
+    progress, steps: called as the work moves on.
+    bars, aim: what must be reached, and what is reached for while most of the work stays in INT8.
+    state: file in which a search that is interrupted finds what it has measured; gone at the end.
 
     Raises
     ------
@@ -62,7 +68,7 @@ def quantise(
     GateError: INT8 misses `bars` whatever stays in float.
     """
     require_enough(calibration, held_out)
-    subject = Subject.of(graph, calibration[0], bank, scratch, progress)
+    subject = Subject.of(graph, calibration[0], bank, scratch, progress, steps)
     if not subject.layers:
         raise CalibrationError("no layer that could be quantised", where=graph, remedy="use --precision fp16")
     calibration = subject.affordable(calibration, 1000, 512, least=2 * LEAST_CALIBRATION)
@@ -72,7 +78,7 @@ def quantise(
     method, scores = ladder.choose(subject, by_method, judged_on)
     chosen, of_weights = ladder.choose_weights(subject, by_method[method], judged_on)
     held_out = subject.affordable(held_out, 600, 1024, least=2 * LEAST_GATE)
-    outcome = ladder.climb(subject, chosen, calibration, held_out, bars, aim)
+    outcome = ladder.climb(subject, chosen, calibration, held_out, bars, aim, state)
     progress("speed of INT8 against FP32")
     fast = qdq.U8S8 if cpu.sums_in_32_bits() else qdq.U8U8
     race = speed.measure(graph, outcome.files[fast.file], held_out[0].inputs[:1])
@@ -119,19 +125,17 @@ def _report(
         "layers": {
             "quantised": len(subject.layers) - len(outcome.kept),
             "float": [
-                {"layer": titles[name], "tensor": name, "damage": _rounded(outcome, name)} for name in outcome.kept
+                {"layer": titles[name], "tensor": name, "damage": round(outcome.damages.get(name, 0.0), 7)}
+                for name in outcome.kept
             ],
             "damage": {titles[name]: round(value, 7) for name, value in outcome.damages.items()},
+            "sensitivity": [item.to_dict(titles[item.layer]) for item in outcome.sensitivities],
         },
         "macs": {"window": sum(subject.macs.values()), "int8_share": round(subject.share(outcome.kept), 4)},
         "speed": race.to_dict(),
         "recordings": {"calibration": _recordings(calibration), "gate": _recordings(held_out)},
         "observers_tried": list(observers.METHODS),
     }
-
-
-def _rounded(outcome: Outcome, name: str) -> float:
-    return round(outcome.damages[name], 7)
 
 
 def _recordings(batches: Sequence[Batch]) -> dict[str, int]:

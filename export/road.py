@@ -21,6 +21,7 @@ from edgebind.calibration import recordings as recordings_
 from edgebind.calibration.batches import Batch, count
 from edgebind.calibration.gate import Bars, Comparison
 from edgebind.calibration.quantise import Quantised, quantise
+from edgebind.calibration.subject import Steps
 from edgebind.errors import CalibrationError, OptionError
 from edgebind.export import parity
 from edgebind.export.original import Original, from_bundle, from_checkpoint, modalities_of
@@ -33,6 +34,7 @@ REPORT = "report.json"
 
 Progress = Callable[[str, str], None]
 """Called with the modality and the stage that begins."""
+
 
 Files = dict[str, Path | bytes]
 
@@ -71,8 +73,17 @@ class Exported:
         return sum((self.folder / name).stat().st_size for name in self.description.files)
 
 
-def export(request: Request, progress: Progress = lambda modality, stage: None) -> Iterator[Exported]:
+def export(
+    request: Request, progress: Progress = lambda modality, stage: None, steps: Steps = lambda stage, step, steps: None
+) -> Iterator[Exported]:
     """Write one bundle a modality, `<out>/<modality>-<precision>/`, and yield each when it stands.
+
+    A search for the layers that must stay in float keeps what it has measured in `<out>/.<modality>-int8.search`, and goes
+    on from there when it is interrupted and run again.
+
+    Parameters
+    ----------
+    steps: called with the stage, the step that is done and how many there are, where a stage has many.
 
     Raises
     ------
@@ -83,7 +94,8 @@ def export(request: Request, progress: Progress = lambda modality, stage: None) 
     _check_units(request)
     with workspace(request.out) as scratch:
         for original in _originals(request, scratch, progress):
-            yield _export_one(request, original, scratch, progress)
+            told = _Told(original.description.modality, progress, steps)
+            yield _export_one(request, original, scratch, told)
 
 
 def check(request: Request) -> None:
@@ -149,17 +161,32 @@ def _originals(request: Request, scratch: Path, progress: Progress) -> Iterator[
         yield from_bundle(starter.folder(name, "fp32"))
 
 
-def _export_one(request: Request, original: Original, scratch: Path, progress: Progress) -> Exported:
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """Whom the work on one tower tells how it goes."""
+
+    modality: str
+    progress: Progress
+    steps: Steps
+
+    def __call__(self, stage: str) -> None:
+        self.progress(self.modality, stage)
+
+    def step(self, stage: str, step: int, steps: int) -> None:
+        self.steps(f"{self.modality}: {stage}", step, steps)
+
+
+def _export_one(request: Request, original: Original, scratch: Path, told: _Told) -> Exported:
     name = original.description.modality
     folder = scratch / f"{name}-{request.precision}"
     folder.mkdir()
     make = {"fp32": _fp32, "fp16": _fp16, "int8": _int8}[request.precision]
-    files, description, comparison, quantised = make(request, original, folder, lambda stage: progress(name, stage))
+    files, description, comparison, quantised = make(request, original, folder, told)
     if len(original.bank):
         original.bank.to_npz(folder / bundle.LABELS)
         files[bundle.LABELS] = folder / bundle.LABELS
     target = request.out / folder.name
-    progress(name, f"write {target}")
+    told(f"write {target}")
     description = bundle.write(target, _with_provenance(description, original, request), files)
     return Exported(target, description, comparison, quantised)
 
@@ -168,7 +195,7 @@ Made = tuple[Files, Manifest, Comparison | None, Quantised | None]
 Stage = Callable[[str], None]
 
 
-def _fp32(request: Request, original: Original, folder: Path, stage: Stage) -> Made:
+def _fp32(request: Request, original: Original, folder: Path, stage: _Told) -> Made:
     files: Files = {bundle.ENCODER: original.graph}
     data = original.graph.with_name(original.graph.name + ".data")
     if data.exists():
@@ -176,7 +203,7 @@ def _fp32(request: Request, original: Original, folder: Path, stage: Stage) -> M
     return files, original.description, None, None
 
 
-def _fp16(request: Request, original: Original, folder: Path, stage: Stage) -> Made:
+def _fp16(request: Request, original: Original, folder: Path, stage: _Told) -> Made:
     stage("FP16 graph")
     graph = folder / bundle.ENCODER
     in_float = to_fp16(original.graph, graph)
@@ -204,7 +231,7 @@ def _input_of(original: Original) -> tuple[tuple[int, ...], str]:
     return tuple(d.dim_value for d in tensor.shape.dim[1:]), "int64" if tensor.elem_type == 7 else "float32"
 
 
-def _int8(request: Request, original: Original, folder: Path, stage: Stage) -> Made:
+def _int8(request: Request, original: Original, folder: Path, stage: _Told) -> Made:
     calibration, held_out = _recordings(request, original, stage)
     made = quantise(
         original.graph,
@@ -213,7 +240,10 @@ def _int8(request: Request, original: Original, folder: Path, stage: Stage) -> M
         bank=original.bank,
         scratch=folder,
         progress=stage,
+        steps=stage.step,
         bars=request.bars or gate.INT8,
+        aim=request.bars or gate.INT8_AIM,  # what a user states is what is wanted: no layer is returned beyond it
+        state=request.out / f".{stage.modality}-int8.search",
     )
     files: Files = {
         **made.files,

@@ -62,12 +62,13 @@ def command(
     edgebind export --precision int8
     edgebind export --checkpoint imagebind_huge.pth --modality imu --precision int8 --calibration recordings/
     """
+    from edgebind.cli.progress import ProgressLine
     from edgebind.export.road import Request, export
     from edgebind.sources import units
 
     bars = _bars(precision, min_cosine, min_p1, min_agreement)
     request = Request(precision, out, checkpoint, names, calibration, bars, units.parse(units_text))
-    for exported in export(request, _show):
+    for exported in export(request, _show, ProgressLine()):
         _finish_line()
         for title, value in _rows(exported):
             click.echo(f"{title:11} {value}")

@@ -22,8 +22,8 @@ from edgebind.calibration import engine, gate, ladder, qdq, ranges
 from edgebind.calibration.batches import Batch, spread
 from edgebind.calibration.gate import Comparison
 from edgebind.calibration.graph import Graph
-from edgebind.calibration.ladder import Subject
 from edgebind.calibration.ranges import Ranges
+from edgebind.calibration.subject import Subject
 from edgebind.train.distil_recipe import Quantisation
 from edgebind.train.fake_quantise import Place, find_places
 from edgebind.train.recipe import Training

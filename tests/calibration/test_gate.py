@@ -9,9 +9,9 @@ from edgebind.calibration import engine, gate, ladder, qdq, ranges
 from edgebind.calibration.batches import Batch
 from edgebind.calibration.gate import Bars
 from edgebind.calibration.quantise import quantise
+from edgebind.calibration.subject import Subject
 from edgebind.errors import CalibrationError, GateError, OptionError
 from edgebind.labels import LabelBank
-from tests.calibration.conftest import make_encoder
 
 
 def test_a_comparison_worked_by_hand() -> None:
@@ -88,23 +88,6 @@ def test_the_graphs_that_are_kept_are_those_that_were_judged(
         assert gate.compare(expected, vectors, bank).cosine_mean == pytest.approx(judged, abs=2e-6)
 
 
-def test_a_layers_damage_is_that_of_the_worst_graph(walks: list[Batch], bank: LabelBank, tmp_path: Path) -> None:
-    graph = make_encoder(tmp_path / "encoder.fp32.onnx", peak=3000.0)
-    subject = ladder.Subject.of(graph, walks[0], bank, tmp_path, lambda _: None)
-    spans = ranges.collect(graph, walks[:4])["minmax"]
-    found = ladder.damages(subject, spans, walks[:2])
-    expected = engine.embed(graph, walks[:2], optimise=True)
-    damage = {}
-    for scheme in qdq.SCHEMES:
-        qdq.write(graph, spans, scheme, tmp_path / "alone.onnx", keep=set(found) - {"c2"})
-        vectors = engine.embed(tmp_path / "alone.onnx", walks[:2], optimise=False)
-        damage[scheme.file] = 1 - float((expected * vectors).sum(axis=1).mean())
-    assert damage["encoder.onnx"] < 1e-3
-    assert damage["encoder.u8u8.onnx"] > 0.01
-    assert next(iter(found)) == "c2"
-    assert found["c2"] == pytest.approx(max(damage.values()), rel=0.2)  # some kernels fuse, and round elsewhere
-
-
 def test_bars_that_no_int8_can_reach_are_an_error(
     spoilt_encoder: Path, walks: list[Batch], bank: LabelBank, tmp_path: Path
 ) -> None:
@@ -116,7 +99,7 @@ def test_bars_that_no_int8_can_reach_are_an_error(
 def test_the_observer_is_chosen_on_calibration_windows(
     encoder: Path, walks: list[Batch], bank: LabelBank, tmp_path: Path
 ) -> None:
-    subject = ladder.Subject.of(encoder, walks[0], bank, tmp_path, lambda _: None)
+    subject = Subject.of(encoder, walks[0], bank, tmp_path, lambda _: None)
     method, scores = ladder.choose(subject, ranges.collect(encoder, walks[:4]), walks[:4])
     assert scores[method] == pytest.approx(max(scores.values()), abs=1e-5)
 

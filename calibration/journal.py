@@ -1,0 +1,124 @@
+"""What a search has measured, one line each, so that a search that is killed goes on where it was.
+
+    {"format": "edgebind-search/1", "key": "9f2c..."}                the graph, the ranges, the windows
+    {"times_ms": {"conv1": [0.041, 0.013], ...}}                     the processor's time, measured once
+    {"float": ["head"], "comparison": {"cosine_mean": 0.9993, ...}}  one choice of layers
+
+A line is flushed when it is written. One that a power cut has halved is left out, and so is a file of another search.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+from collections.abc import Collection, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from edgebind import atomic
+from edgebind.calibration.batches import Batch
+from edgebind.calibration.gate import Comparison
+from edgebind.calibration.ranges import Ranges
+from edgebind.errors import GateError
+
+FORMAT = "edgebind-search/1"
+
+
+class Journal:
+    """Measurements of one search, in memory and, if it has a path, in a file."""
+
+    def __init__(self, path: Path | None, key: str, layers: Sequence[str]) -> None:
+        self._path = path
+        self._header = {"format": FORMAT, "key": key}
+        self._layers = frozenset(layers)
+        self._comparisons: dict[frozenset[str], Comparison] = {}
+        self.times: dict[str, list[float]] | None = None
+        """What `edgebind.calibration.cost` has measured: {layer: [milliseconds in float, in INT8]}."""
+        for line in self._lines():
+            self._take(line)
+        self.resumed = len(self._comparisons)
+        """How many measurements were there already."""
+
+    def find(self, quantised: Collection[str]) -> Comparison | None:
+        """What was measured with the layers `quantised` in INT8."""
+        return self._comparisons.get(frozenset(quantised))
+
+    def note(self, quantised: Collection[str], comparison: Comparison) -> None:
+        """Keep a measurement.
+
+        Raises
+        ------
+        StorageError: the disk is full or cannot be written.
+        """
+        chosen = frozenset(quantised)
+        self._comparisons[chosen] = comparison
+        # Choices are nearly all or nearly nothing: whichever is shorter.
+        rest = self._layers - chosen
+        which = {"int8": sorted(chosen)} if len(chosen) < len(rest) else {"float": sorted(rest)}
+        self._write({**which, "comparison": comparison.to_exact()})
+
+    def note_times(self, times: dict[str, list[float]]) -> None:
+        """Keep the times of the layers, which would come out otherwise another time."""
+        self.times = times
+        self._write({"times_ms": times})
+
+    @contextlib.contextmanager
+    def kept_if_interrupted(self) -> Iterator[None]:
+        """Removes the file when the block ends, in success or in a verdict; Ctrl-C and a kill leave it for another run."""
+        try:
+            yield
+        except GateError:
+            self._remove()
+            raise
+        self._remove()
+
+    def _remove(self) -> None:
+        if self._path is not None:
+            self._path.unlink(missing_ok=True)
+
+    def _lines(self) -> list[dict[str, Any]]:
+        if self._path is None or not self._path.is_file():
+            return []
+        lines = [_parsed(line) for line in self._path.read_text(encoding="utf-8", errors="replace").splitlines()]
+        if not lines or lines[0] != self._header:
+            self._path.unlink()
+            return []
+        return [line for line in lines[1:] if line]
+
+    def _take(self, line: dict[str, Any]) -> None:
+        if "times_ms" in line:
+            self.times = line["times_ms"]
+        if "comparison" in line:
+            chosen = frozenset(line["int8"]) if "int8" in line else self._layers - frozenset(line["float"])
+            self._comparisons[chosen] = Comparison(**line["comparison"])
+
+    def _write(self, line: dict[str, Any]) -> None:
+        if self._path is None:
+            return
+        with atomic.storage_errors(self._path):
+            begins = not self._path.exists()
+            with open(self._path, "a", encoding="utf-8") as stream:
+                # A halved line in front of us ends here, and is left out; an empty one costs nothing.
+                for item in (self._header, line) if begins else (line,):
+                    stream.write(("" if begins else "\n") + json.dumps(item) + "\n")
+                stream.flush()
+                os.fsync(stream.fileno())
+
+
+def _parsed(line: str) -> dict[str, Any]:
+    try:
+        found = json.loads(line)
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def key(ranges: Ranges, batches: Sequence[Batch], labels: Any) -> str:
+    """What a measurement depends on, besides the choice of layers: graph, ranges, windows, labels."""
+    digest = hashlib.sha256(ranges.to_json().encode())  # holds the graph's own hash
+    for batch in batches:
+        digest.update(batch.inputs.tobytes())
+    digest.update(labels.tobytes())
+    return digest.hexdigest()
