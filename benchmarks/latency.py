@@ -8,8 +8,11 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 Call = Callable[[], object]
+KEPT = 1000
+"""Most times of a contestant that a report keeps, taken at even distances over the whole run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,12 +30,37 @@ class Latency:
     p50_ms: float
     p90_ms: float
     p99_ms: float
+    p999_ms: float
+    """Of fewer than a thousand calls it is hardly below the longest."""
     max_ms: float
     ratio: float
     """Median over the rounds of this contestant's time by the first contestant's in the same round."""
+    drift: float
+    """Median of the last third of the calls by that of the first: far from 1, the run was not steady."""
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Rounds:
+    """Every time that was taken; a round is one call of each contestant."""
+
+    names: tuple[str, ...]
+    first_ms: tuple[float, ...]
+    wall_ms: NDArray[np.float64]
+    """(rounds, contestants)"""
+    cpu_ms: NDArray[np.float64]
+    """(rounds, contestants), the processor's time of all threads of this process."""
+
+    def latencies(self) -> list[Latency]:
+        ratios = np.median(self.wall_ms / self.wall_ms[:, :1], axis=0)
+        return [
+            _summary(name, first, wall, cpu, float(ratio))
+            for name, first, wall, cpu, ratio in zip(
+                self.names, self.first_ms, self.wall_ms.T, self.cpu_ms.T, ratios, strict=True
+            )
+        ]
 
 
 def race(contestants: Mapping[str, Call], *, seconds: float, warmup: int = 10, least: int = 20) -> list[Latency]:
@@ -40,19 +68,25 @@ def race(contestants: Mapping[str, Call], *, seconds: float, warmup: int = 10, l
 
     The ratio is taken round by round, so it holds when the machine's speed drifts between rounds.
     """
-    first = {name: _milliseconds(call)[0] for name, call in contestants.items()}
-    for _ in range(warmup):
+    return rounds(contestants, seconds=seconds, warmup=warmup, least=least).latencies()
+
+
+def rounds(
+    contestants: Mapping[str, Call], *, seconds: float, warmup: int = 10, warmup_s: float = 0.0, least: int = 20
+) -> Rounds:
+    """The race with every single time. Warm-up takes `warmup` rounds, and as many more as `warmup_s` seconds hold."""
+    first = tuple(_milliseconds(call)[0] for call in contestants.values())
+    warm, done = time.perf_counter() + warmup_s, 0
+    while done < warmup or time.perf_counter() < warm:
         for call in contestants.values():
             call()
-    rounds: list[list[tuple[float, float]]] = []
+        done += 1
+    taken: list[list[tuple[float, float]]] = []
     stop = time.perf_counter() + seconds
-    while len(rounds) < least or time.perf_counter() < stop:
-        rounds.append([_milliseconds(call) for call in contestants.values()])
-    table, spent = np.moveaxis(np.array(rounds), 2, 0)  # (rounds, contestants) each
-    return [
-        _summary(name, first[name], column, np.median(mine), np.median(column / table[:, 0]))
-        for name, column, mine in zip(contestants, table.T, spent.T, strict=True)
-    ]
+    while len(taken) < least or time.perf_counter() < stop:
+        taken.append([_milliseconds(call) for call in contestants.values()])
+    wall, cpu = np.moveaxis(np.array(taken), 2, 0)
+    return Rounds(tuple(contestants), first, wall, cpu)
 
 
 def _milliseconds(call: Call) -> tuple[float, float]:
@@ -62,16 +96,14 @@ def _milliseconds(call: Call) -> tuple[float, float]:
     return (time.perf_counter_ns() - start) / 1e6, (time.process_time_ns() - spent) / 1e6
 
 
-def _summary(name: str, first: float, times: np.ndarray, spent: np.floating[Any], ratio: np.floating[Any]) -> Latency:
-    p50, p90, p99 = np.percentile(times, (50, 90, 99))
-    figures = [
-        first,
-        float(spent),
-        float(times.mean()),
-        float(p50),
-        float(p90),
-        float(p99),
-        float(times.max()),
-        float(ratio),
-    ]
-    return Latency(name, len(times), *(round(figure, 4) for figure in figures))
+def _summary(name: str, first: float, wall: NDArray[np.float64], cpu: NDArray[np.float64], ratio: float) -> Latency:
+    third = max(1, len(wall) // 3)
+    figures = [first, np.median(cpu), wall.mean(), *np.percentile(wall, (50, 90, 99, 99.9)), wall.max(), ratio]
+    figures.append(np.median(wall[-third:]) / np.median(wall[:third]))
+    return Latency(name, len(wall), *(round(float(figure), 4) for figure in figures))
+
+
+def thinned(times_ms: NDArray[np.float64], most: int = KEPT) -> list[float]:
+    """At most `most` of the times, in order and at even distances, so that a report can be compared later."""
+    at = np.unique(np.linspace(0, len(times_ms) - 1, min(most, len(times_ms))).round().astype(int))
+    return [round(float(each), 4) for each in times_ms[at]]

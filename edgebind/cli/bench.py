@@ -1,4 +1,4 @@
-"""`edgebind bench`: latency percentiles of bundles on this machine."""
+"""`edgebind bench`: latency, throughput, memory and energy of bundles on this machine."""
 
 from __future__ import annotations
 
@@ -8,31 +8,113 @@ from typing import Any
 
 import click
 
-from edgebind.cli.options import Finite
-
-COLUMNS = ("load_ms", "first_ms", "p50_ms", "p90_ms", "p99_ms", "windows_per_second", "ratio")
+from edgebind.cli.options import Finite, Numbers
 
 
 @click.command("bench")
 @click.argument("folders", nargs=-1, type=click.Path(path_type=Path), metavar="[BUNDLE...]")
-@click.option("--seconds", type=Finite(0.1, 3600), default=5.0, show_default=True, help="How long, in all.")
-@click.option("--batch", type=click.IntRange(1, 4096), default=1, show_default=True, help="Windows in a call.")
+@click.option(
+    "--seconds",
+    "--duration",
+    "seconds",
+    type=Finite(0.1, 3600),
+    default=5.0,
+    show_default=True,
+    help="How long, in all.",
+)
+@click.option(
+    "--warmup", type=Finite(0, 600), default=0.0, metavar="S", help="Warm up for S seconds beside the usual ten calls."
+)
+@click.option(
+    "--batch",
+    "batches",
+    type=Numbers(1, 4096),
+    default="1",
+    show_default=True,
+    help="Windows in a call; several, as 1,2,4,8: a race for each.",
+)
+@click.option(
+    "--streams",
+    type=click.IntRange(1, 64),
+    default=1,
+    show_default=True,
+    help="Callers at once, each with an encoder of its own.",
+)
 @click.option("--threads", type=click.IntRange(1, 256), help="Upper bound of CPU threads.")
-@click.option("--backend", default="auto", show_default=True, help="Where to run the encoders.")
+@click.option(
+    "--backend",
+    "backends",
+    multiple=True,
+    default=("auto",),
+    show_default=True,
+    help="Where to run the encoders; may be given again: a race between backends.",
+)
+@click.option(
+    "--precision",
+    "precisions",
+    multiple=True,
+    type=click.Choice(["fp32", "fp16", "int8"]),
+    help="Only bundles of this precision; may be given again.",
+)
 @click.option(
     "--recording",
     type=click.Path(path_type=Path),
     help="Replay this through each bundle, and tell what the road from samples to labels costs beside the bare call.",
 )
+@click.option(
+    "--power",
+    "meter",
+    default="auto",
+    show_default=True,
+    help="Meter for energy: ina3221, tegrastats, nvml, rapl; or none.",
+)
+@click.option(
+    "--roofline",
+    is_flag=True,
+    help="Also measure what this machine can do, and tell how near each encoder comes to it.",
+)
+@click.option(
+    "--fresh/--no-fresh",
+    default=True,
+    help="Also start a fresh process for each encoder: memory, and the first embedding.  [default: fresh]",
+)
 @click.option("--json", "out", type=click.Path(path_type=Path, dir_okay=False), help="Also write the numbers here.")
+@click.option(
+    "--html",
+    "page",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Also draw them on one page, which needs no network.",
+)
+@click.option(
+    "--compare",
+    nargs=2,
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="A B",
+    help="Measure nothing; compare two files that --json wrote.",
+)
+@click.option(
+    "--fail-above",
+    type=Finite(0, 1000),
+    metavar="PERCENT",
+    help="With --compare: exit with 1 when B is surely slower than A by more than this.",
+)
 def command(
     folders: tuple[Path, ...],
     seconds: float,
-    batch: int,
+    warmup: float,
+    batches: tuple[int, ...],
+    streams: int,
     threads: int | None,
-    backend: str,
+    backends: tuple[str, ...],
+    precisions: tuple[str, ...],
     recording: Path | None,
+    meter: str,
+    roofline: bool,
+    fresh: bool,
     out: Path | None,
+    page: Path | None,
+    compare: tuple[Path, Path] | None,
+    fail_above: float | None,
 ) -> None:
     """Time the encoders of some bundles against each other, call by call in turn.
 
@@ -41,26 +123,70 @@ def command(
 
     \b
     edgebind bench bundles/imu-int8 --recording walk.csv.gz
+    edgebind bench --batch 1,2,4,8,16 --roofline --html bench.html
+    edgebind bench --compare before.json after.json --fail-above 5
     """
-    from edgebind import starter
-    from edgebind.benchmarks import bundles, end_to_end
+    if compare is not None:
+        _refuse_bundles(folders)
+        _compare(compare, fail_above)
+        return
+    if fail_above is not None:
+        raise click.UsageError("--fail-above belongs to --compare")
+    from edgebind.benchmarks import bundles
 
-    chosen = tuple(dict.fromkeys(folders)) or tuple(
-        starter.folder(m, p) for m in starter.MODALITIES for p in starter.PRECISIONS
-    )
-    report = bundles.measure(chosen, seconds=seconds, batch=batch, threads=threads, backend=backend)
-    click.echo(_table(report))
+    chosen = _chosen(folders, precisions)
+    options = bundles.Options(seconds, batches, threads, backends, streams, warmup, fresh, meter, roofline)
+    report = bundles.measure(chosen, options)
+    _tell(report)
     if recording is not None:
-        report["end_to_end"] = [
-            end_to_end.measure(folder, recording, seconds=seconds, batch=batch, threads=threads, backend=backend)
-            for folder in chosen
-        ]
-        click.echo("\n".join(line for measured in report["end_to_end"] for line in _road(measured)))
-    if out is not None:
-        from edgebind import atomic
+        report["end_to_end"] = _replay(chosen, recording, options)
+    _keep(report, out, page)
 
-        with atomic.file(out) as scratch:
-            scratch.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+
+def _refuse_bundles(folders: tuple[Path, ...]) -> None:
+    if folders:
+        raise click.UsageError("--compare measures nothing and takes no BUNDLE")
+
+
+def _chosen(folders: tuple[Path, ...], precisions: tuple[str, ...]) -> list[Path]:
+    """The bundles that were given, or the starter's; of these only those of the precisions asked for."""
+    from edgebind import manifest, starter
+    from edgebind.errors import OptionError
+
+    given = list(dict.fromkeys(folders)) or [
+        starter.folder(m, p) for m in starter.MODALITIES for p in starter.PRECISIONS
+    ]
+    found = {folder: manifest.read(folder / manifest.FILE).precision for folder in given} if precisions else {}
+    chosen = [folder for folder in given if not precisions or found[folder] in precisions]
+    if not chosen:
+        raise OptionError("no bundle of that precision", wanted=" or ".join(precisions), got=", ".join(found.values()))
+    return chosen
+
+
+def _tell(report: dict[str, Any]) -> None:
+    from edgebind.benchmarks import table
+
+    click.echo(table.to_text(report))
+
+
+def _replay(chosen: list[Path], recording: Path, options: Any) -> list[dict[str, Any]]:
+    from edgebind.benchmarks import end_to_end
+
+    measured = []
+    for folder in chosen:
+        for batch in options.batches:
+            measured.append(
+                end_to_end.measure(
+                    folder,
+                    recording,
+                    seconds=options.seconds,
+                    batch=batch,
+                    threads=options.threads,
+                    backend=options.backends[0],
+                )
+            )
+            click.echo("\n".join(_road(measured[-1])))
+    return measured
 
 
 def _road(measured: dict[str, Any]) -> list[str]:
@@ -70,11 +196,25 @@ def _road(measured: dict[str, Any]) -> list[str]:
     ]
 
 
-def _table(report: dict[str, Any]) -> str:
-    names = [Path(result["bundle"]).name for result in report["results"]]
-    width = max(len(name) for name in names)
-    head = " ".join(f"{title.replace('windows_per_second', 'windows/s'):>10}" for title in COLUMNS)
-    lines = [f"{report['machine']['cpu']}, batch {report['batch']}", f"{'':{width}} {head}"]
-    for name, result in zip(names, report["results"], strict=True):
-        lines.append(f"{name:{width}} " + " ".join(f"{result[column]:10.2f}" for column in COLUMNS))
-    return "\n".join(lines)
+def _keep(report: dict[str, Any], out: Path | None, page: Path | None) -> None:
+    from edgebind import atomic
+
+    if out is not None:
+        with atomic.file(out) as scratch:
+            scratch.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    if page is not None:
+        from edgebind.benchmarks import page as pages
+
+        pages.write(page, report)
+
+
+def _compare(files: tuple[Path, Path], fail_above: float | None) -> None:
+    from edgebind.benchmarks import compare
+
+    rows = compare.compare(*(compare.read(file) for file in files))
+    click.echo(compare.to_text(rows, *files))
+    slower = [row for row in rows if fail_above is not None and row.low > 1 + fail_above / 100]
+    if slower:
+        names = ", ".join(row.name for row in slower)
+        click.echo(f"edgebind: slower by more than {fail_above:g} %: {names}", err=True)
+        raise click.exceptions.Exit(1)

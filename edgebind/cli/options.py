@@ -16,3 +16,15 @@ class Finite(click.FloatRange):
         if not math.isfinite(number):
             self.fail(f"{value} is no finite number.", param, ctx)
         return number
+
+
+class Numbers(click.IntRange):
+    """One whole number in a range, or several with commas between them: `1,2,4`."""
+
+    name = "numbers"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if isinstance(value, tuple):
+            return value
+        one = super().convert
+        return tuple(dict.fromkeys(one(part.strip(), param, ctx) for part in str(value).split(",")))

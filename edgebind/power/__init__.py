@@ -1,8 +1,8 @@
 """What the machine spends: watts and joules from whichever meter it has, and what held its clocks back.
 
-    Jetson      INA3221 through hwmon, else tegrastats       whole module
-    GPU cards   NVML                                         GPU board
-    x86         RAPL                                         processor package
+Jetson      INA3221 through hwmon, else tegrastats       whole module
+GPU cards   NVML                                         GPU board
+x86         RAPL                                         processor package
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def find(name: str = "auto") -> tuple[Meter | None, dict[str, str]]:
         try:
             return _openers()[each](), reasons
         except MissingDependencyError as error:
-            reasons[each] = str(error)
+            reasons[each] = error.what
     return None, reasons
 
 

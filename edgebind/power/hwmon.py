@@ -39,7 +39,9 @@ class HwmonMeter:
         if not self._channels:
             raise MissingDependencyError("no INA3221 power monitor under /sys/class/hwmon", remedy="Jetsons have one")
         if total_watts(self.read().watts) is None:
-            raise MissingDependencyError("the power monitor's rails are not known to add up", got=sorted(self._channels))
+            raise MissingDependencyError(
+                "the power monitor's rails are not known to add up", got=sorted(self._channels)
+            )
 
     def read(self) -> Reading:
         return Reading({rail: _watts(*files) for rail, files in self._channels.items()})

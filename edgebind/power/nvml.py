@@ -35,7 +35,9 @@ class NvmlMeter:
         try:
             self._library.nvmlInit()
         except self._library.NVMLError as error:
-            raise MissingDependencyError(f"NVML does not start: {error}", remedy="it comes with NVIDIA's driver") from error
+            raise MissingDependencyError(
+                f"NVML does not start: {error}", remedy="it comes with NVIDIA's driver"
+            ) from error
         try:
             self._card = self._library.nvmlDeviceGetHandleByIndex(device)
             if not self.read().joules and not self.read().watts:

@@ -32,13 +32,17 @@ class RaplMeter:
         """
         self._zones = {_text(zone / "name"): zone for zone in sorted(root.glob("intel-rapl:*")) if _is_package(zone)}
         if not self._zones:
-            raise MissingDependencyError("no RAPL counters under /sys/class/powercap", remedy="x86 has them, guests rarely do")
+            raise MissingDependencyError(
+                "no RAPL counters under /sys/class/powercap", remedy="x86 has them, guests rarely do"
+            )
         try:
             self._last = {name: _number(zone / "energy_uj") for name, zone in self._zones.items()}
             self._ranges = {name: _number(zone / "max_energy_range_uj") for name, zone in self._zones.items()}
         except OSError as error:
             remedy = "run as root, or let your group read energy_uj"
-            raise MissingDependencyError("RAPL's counters may not be read", where=error.filename, remedy=remedy) from error
+            raise MissingDependencyError(
+                "RAPL's counters may not be read", where=error.filename, remedy=remedy
+            ) from error
         self._grown = dict.fromkeys(self._zones, 0)
 
     def read(self) -> Reading:

@@ -47,7 +47,8 @@ def parse(line: str) -> Reading | None:
 def _clocks(line: str) -> dict[str, float]:
     """Of the memory, the GPU (of several clusters the fastest) and the fastest core that is on."""
     found = {
-        name.removesuffix("_FREQ").lower(): float(max(map(int, values.split(",")))) for name, values in _CLOCK.findall(line)
+        name.removesuffix("_FREQ").lower(): float(max(map(int, values.split(","))))
+        for name, values in _CLOCK.findall(line)
     }
     cores = _CORES.search(line)
     if cores is not None:
@@ -80,7 +81,9 @@ class TegrastatsMeter:
         self._arrived.wait(PATIENCE_S)
         if self._newest is None or total_watts(self._newest.watts) is None:
             self.close()
-            raise MissingDependencyError("tegrastats tells no power here", remedy="some images show the rails to root only")
+            raise MissingDependencyError(
+                "tegrastats tells no power here", remedy="some images show the rails to root only"
+            )
 
     def _follow(self, lines: IO[str]) -> None:
         with contextlib.suppress(ValueError):  # closed while it was being read

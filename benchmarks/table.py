@@ -1,0 +1,128 @@
+"""A report of `edgebind bench` for the terminal."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+Report = Mapping[str, Any]
+Result = Mapping[str, Any]
+
+COLUMNS: dict[str, Callable[[Result], float | None]] = {
+    "load ms": lambda row: row["load_ms"],
+    "first ms": lambda row: row.get("first_ms"),
+    "cpu ms": lambda row: row["cpu_ms"],
+    "p50 ms": lambda row: row["p50_ms"],
+    "p90 ms": lambda row: row["p90_ms"],
+    "p99 ms": lambda row: row["p99_ms"],
+    "p99.9 ms": lambda row: row["p999_ms"],
+    "windows/s": lambda row: row["windows_per_second"],
+    "ratio": lambda row: row["ratio"],
+    "mJ/window": lambda row: row.get("energy", {}).get("mj_per_embedding"),
+    "of peak %": lambda row: row.get("roofline", {}).get("of_peak_percent"),
+}
+"""Title -> its number in a result; a column without any number is left out."""
+COLD = {
+    "build s": "build_s",
+    "start to first ms": "start_to_first_ms",
+    "host MB": "rss_mb",
+    "at most MB": "peak_mb",
+    "GPU MB": "device_mb",
+}
+UNSTEADY = 0.05
+
+
+def names(report: Report) -> dict[tuple[str, str], str]:
+    """(bundle, backend) -> the shortest name that tells it from the others."""
+    pairs = list(dict.fromkeys((row["bundle"], row["backend"]) for row in report["results"]))
+    bundles, backends = list(dict.fromkeys(p[0] for p in pairs)), {p[1] for p in pairs}
+    stems = [Path(bundle).name for bundle in bundles]
+    short = {bundle: stem if stems.count(stem) == 1 else bundle for bundle, stem in zip(bundles, stems, strict=True)}
+    return {pair: short[pair[0]] if len(backends) == 1 else f"{short[pair[0]]} {pair[1]}" for pair in pairs}
+
+
+def to_text(report: Report) -> str:
+    """The whole report, as `edgebind bench` prints it."""
+    blocks = ["\n".join(_races(report)), "\n".join(_cold(report)), "\n".join(notes(report))]
+    return "\n\n".join(block for block in blocks if block)
+
+
+def _races(report: Report) -> Iterator[str]:
+    named, rows, streams = names(report), report["results"], report["options"]["streams"]
+    columns = {title: read for title, read in COLUMNS.items() if any(read(row) is not None for row in rows)}
+    backends = ", ".join(dict.fromkeys(row["backend"] for row in rows))
+    callers = f", {streams} callers at once" if streams > 1 else ""
+    yield f"{report['machine']['cpu']}, {backends}{callers}"
+    lines: list[list[str]] = []
+    for batch, race in itertools.groupby(rows, key=lambda row: row["batch"]):
+        lines.append([f"batch {batch}", *columns])
+        lines += [[_name(named, row), *(_number(read(row)) for read in columns.values())] for row in race]
+    yield from aligned(lines)
+
+
+def _cold(report: Report) -> list[str]:
+    """Fresh processes: what the first embedding and the memory cost."""
+    rows = [row for row in report["results"] if "cold" in row]
+    if not rows:
+        return []
+    named = names(report)
+    columns = {title: key for title, key in COLD.items() if any(row["cold"].get(key) is not None for row in rows)}
+    lines = [[_name(named, row), *(_number(row["cold"].get(key)) for key in columns.values())] for row in rows]
+    return aligned([["a fresh process", *columns], *lines])
+
+
+def _name(named: Mapping[tuple[str, str], str], row: Result) -> str:
+    return named[row["bundle"], row["backend"]]
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.2f}"
+
+
+def notes(report: Report) -> list[str]:
+    """What a reader must know beside the numbers."""
+    return [*_roof(report), *_unsteady(report), *_held_back(report["machine"]), *_missing(report)]
+
+
+def _roof(report: Report) -> Iterator[str]:
+    named = names(report)
+    for row in report["results"]:
+        roof = row.get("roofline", {})
+        if "bound_by" in roof:
+            yield (
+                f"{_name(named, row)}, batch {row['batch']}: {roof['gmac_per_window']:.3f} GMAC a window, "
+                f"{roof['intensity']:.0f} operations a byte; {roof['gops']:.1f} of {roof['attainable_gops']:.1f} Gop/s "
+                f"within reach ({roof['of_attainable_percent']:.0f} %, bound by {roof['bound_by']})"
+            )
+
+
+def _unsteady(report: Report) -> Iterator[str]:
+    named = names(report)
+    for row in report["results"]:
+        if abs(row.get("drift", 1.0) - 1) > UNSTEADY:
+            name = _name(named, row)
+            yield f"note: not steady: {name}, batch {row['batch']}, ended at {row['drift']:.2f} times its first third"
+
+
+def _held_back(machine: Mapping[str, Any]) -> Iterator[str]:
+    for name, count in machine.get("held_back", {}).items():
+        yield f"note: the machine was held back meanwhile: {name}, {count} times"
+
+
+def _missing(report: Report) -> Iterator[str]:
+    for what, why in report["not_measured"].items():
+        yield f"no {what}: {why}"
+
+
+def aligned(table: Sequence[Sequence[str]]) -> list[str]:
+    """First column to the left, numbers to the right."""
+    widths = [max(len(line[at]) for line in table) for at in range(len(table[0]))]
+    return [
+        "  ".join(
+            f"{cell:<{width}}" if at == 0 else f"{cell:>{width}}"
+            for at, (cell, width) in enumerate(zip(line, widths, strict=True))
+        ).rstrip()
+        for line in table
+    ]
