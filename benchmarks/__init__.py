@@ -1,4 +1,4 @@
-"""Latency of a bundle, measured honestly."""
+"""Latency, throughput, memory and energy of bundles, measured honestly."""
 
 if __name__ != "edgebind.benchmarks":
     raise ImportError(

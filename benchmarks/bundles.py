@@ -82,7 +82,8 @@ def measure(folders: Sequence[Path], options: Options) -> dict[str, Any]:
         if options.roofline:
             from edgebind.benchmarks import roofline
 
-            roofline.add(results, teams[0], options.threads)
+            missing = roofline.add(results, teams[0])
+            not_measured |= {f"roofline of {name}": reason for name, reason in missing.items()}
     return {
         "format": FORMAT,
         "edgebind": __version__,

@@ -45,32 +45,36 @@ def names(report: Report) -> dict[tuple[str, str], str]:
 
 def to_text(report: Report) -> str:
     """The whole report, as `edgebind bench` prints it."""
-    blocks = ["\n".join(_races(report)), "\n".join(_cold(report)), "\n".join(notes(report))]
-    return "\n\n".join(block for block in blocks if block)
-
-
-def _races(report: Report) -> Iterator[str]:
-    named, rows, streams = names(report), report["results"], report["options"]["streams"]
-    columns = {title: read for title, read in COLUMNS.items() if any(read(row) is not None for row in rows)}
+    rows, streams = report["results"], report["options"]["streams"]
     backends = ", ".join(dict.fromkeys(row["backend"] for row in rows))
     callers = f", {streams} callers at once" if streams > 1 else ""
-    yield f"{report['machine']['cpu']}, {backends}{callers}"
-    lines: list[list[str]] = []
+    head = f"{report['machine']['cpu']}, {backends}{callers}"
+    blocks = [head, *aligned(list(itertools.chain.from_iterable(races(report))))]
+    fresh = cold(report)
+    parts = ["\n".join(blocks), "\n".join(aligned(fresh) if fresh else []), "\n".join(notes(report))]
+    return "\n\n".join(part for part in parts if part)
+
+
+def races(report: Report) -> list[list[list[str]]]:
+    """A table for each batch size, its head first."""
+    named, rows = names(report), report["results"]
+    columns = {title: read for title, read in COLUMNS.items() if any(read(row) is not None for row in rows)}
+    tables = []
     for batch, race in itertools.groupby(rows, key=lambda row: row["batch"]):
-        lines.append([f"batch {batch}", *columns])
-        lines += [[_name(named, row), *(_number(read(row)) for read in columns.values())] for row in race]
-    yield from aligned(lines)
+        lines = [[_name(named, row), *(_number(read(row)) for read in columns.values())] for row in race]
+        tables.append([[f"batch {batch}", *columns], *lines])
+    return tables
 
 
-def _cold(report: Report) -> list[str]:
-    """Fresh processes: what the first embedding and the memory cost."""
+def cold(report: Report) -> list[list[str]]:
+    """Fresh processes: what the first embedding and the memory cost. Its head first; nothing if none was started."""
     rows = [row for row in report["results"] if "cold" in row]
     if not rows:
         return []
     named = names(report)
     columns = {title: key for title, key in COLD.items() if any(row["cold"].get(key) is not None for row in rows)}
     lines = [[_name(named, row), *(_number(row["cold"].get(key)) for key in columns.values())] for row in rows]
-    return aligned([["a fresh process", *columns], *lines])
+    return [["a fresh process", *columns], *lines]
 
 
 def _name(named: Mapping[tuple[str, str], str], row: Result) -> str:

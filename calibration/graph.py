@@ -147,7 +147,8 @@ class Graph:
         from edgebind.calibration.engine import Tap
 
         nodes = [node for node in self.model.graph.node if node.op_type in ("Conv", "Gemm", "MatMul")]
-        wanted = dict.fromkeys(name for node in nodes for name in (node.input[0], node.output[0]))
+        # A Q/DQ graph's weights come out of a node, so their shapes are taken from the run too.
+        wanted = dict.fromkeys(name for node in nodes for name in (*node.input[:2], node.output[0]))
         with Tap(path, [name for name in wanted if name not in self.weights]) as tap:
             shapes = {name: values.shape for name, values in tap.run(example).items()}
         shapes |= {name: tuple(tensor.dims) for name, tensor in self.weights.items()}

@@ -56,6 +56,7 @@ class OnnxRuntimeBackend(Closing):
         """
         self.graph = graph
         self._session = _session(graph, threads, optimise)
+        self.threads: int = self._session.get_session_options().intra_op_num_threads
         inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
         if len(inputs) != 1 or len(outputs) != 1:
             raise BackendError(

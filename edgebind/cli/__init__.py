@@ -20,7 +20,7 @@ COMMANDS = {
     "embed": "Embed recordings into one NPZ file.",
     "labels": "Embed new prompts for the runtime to recognise.",
     "inspect": "Show what a bundle is and check that it is whole.",
-    "bench": "Latency percentiles of a bundle on this machine.",
+    "bench": "Latency, throughput, memory and energy of bundles.",
     "bind": "Train a tower into the space from a recipe.",
     "distil": "Teach a small tower what a large one knows.",
     "evaluate": "How good encoders are, side by side.",

@@ -18,13 +18,15 @@ class Finite(click.FloatRange):
         return number
 
 
-class Numbers(click.IntRange):
+class Numbers(click.ParamType):
     """One whole number in a range, or several with commas between them: `1,2,4`."""
 
     name = "numbers"
 
+    def __init__(self, least: int, most: int) -> None:
+        self._each = click.IntRange(least, most)
+
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         if isinstance(value, tuple):
             return value
-        one = super().convert
-        return tuple(dict.fromkeys(one(part.strip(), param, ctx) for part in str(value).split(",")))
+        return tuple(dict.fromkeys(self._each.convert(part.strip(), param, ctx) for part in str(value).split(",")))

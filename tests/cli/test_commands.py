@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -128,6 +129,39 @@ def test_bench_takes_a_recording_through_the_bundle_in_batches(tmp_path: Path) -
     assert (road["windows"], road["batch"]) == (7, 4)
     assert [row["name"].split()[0] for row in road["results"]] == ["bare", "windows", "samples", "samples"]
     assert road["results"][0]["ratio"] == 1.0
+
+
+def test_bench_compares_two_reports_and_fails_on_a_slower_one(tmp_path: Path) -> None:
+    folder, one, other = bundles.write(tmp_path / "b"), tmp_path / "one.json", tmp_path / "other.json"
+    done = _run("bench", folder, "--seconds", "0.1", "--batch", "1,2", "--no-fresh", "--json", one)
+    assert done.exit_code == 0, done.output
+    slower = json.loads(one.read_text())
+    for row in slower["results"]:
+        row["times_ms"] = [3 * each for each in row["times_ms"]]
+    other.write_text(json.dumps(slower))
+    told = _run("bench", "--compare", one, other)
+    assert (told.exit_code, told.output.count("slower")) == (0, 2)
+    failed = _run("bench", "--compare", one, other, "--fail-above", "5")
+    assert failed.exit_code == 1
+    assert "slower by more than 5 %: b on onnxruntime, batch 1, b on onnxruntime, batch 2" in failed.output
+    assert _run("bench", "--compare", other, one, "--fail-above", "5").exit_code == 0
+    assert _run("bench", folder, "--fail-above", "5").exit_code == 2
+    assert _run("bench", folder, "--compare", one, other).exit_code == 2
+
+
+def test_bench_takes_only_bundles_of_a_precision_and_draws_a_page(tmp_path: Path) -> None:
+    page = tmp_path / "bench.html"
+    done = _run("bench", "--precision", "int8", "--seconds", "0.1", "--no-fresh", "--roofline", "--html", page)
+    assert done.exit_code == 0, done.output
+    assert "imu-int8, batch 1: 0.005 GMAC a window" in done.output
+    assert "imu-fp32" not in done.output
+    text = page.read_text()
+    assert text.count("<svg") == 2
+    assert not re.search(r"""(?:src|href)=["']https?:|<script|@import|url\(http""", text), "needs the network"
+    folder = bundles.write(tmp_path / "b")
+    assert "no bundle of that precision (wanted int8, got fp32)" in str(
+        _run("bench", folder, "--precision", "int8").exception
+    )
 
 
 def test_doctor_looks_everywhere_and_fails_nowhere() -> None:

@@ -15,7 +15,7 @@ from edgebind.errors import MissingDependencyError
 from edgebind.power import tegrastats
 from edgebind.power.meter import total_watts
 
-LINES = {
+LINES: dict[str, tuple[str, dict[str, float | None]]] = {
     "Orin NX 8 GB, JetPack 5": (
         "01-24-2024 09:17:09 RAM 3503/7337MB (lfb 7x1MB) SWAP 430/3668MB (cached 1MB) "
         "CPU [11%@729,13%@729,9%@729,18%@729,off,off] EMC_FREQ 0%@2133 GR3D_FREQ 0%@305 GR3D2_FREQ 0%@0 VIC_FREQ 115 "
