@@ -29,4 +29,5 @@ class Numbers(click.ParamType):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         if isinstance(value, tuple):
             return value
-        return tuple(dict.fromkeys(self._each.convert(part.strip(), param, ctx) for part in str(value).split(",")))
+        parts: list[Any] = [part.strip() for part in str(value).split(",")]
+        return tuple(dict.fromkeys(self._each.convert(part, param, ctx) for part in parts))
