@@ -1,15 +1,15 @@
 """INT8 step by step: choose an observer, gate the graphs, and return the layers that hurt most to float until they pass.
 
     gate fails -> sensitivity of each layer -> return the one that wins most for a microsecond, measure the whole, again
-               -> put back what turns out not to be needed -> gate
+               -> put back what turns out not to be needed -> gate -> FP16 around what is INT8, if the gate bears it
 
 The observer is chosen, and everything of the search measured, on calibration recordings; only the gate sees the others.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +25,30 @@ from edgebind.calibration.search import Search
 from edgebind.calibration.sensitivity import Probe, Sensitivity
 from edgebind.calibration.subject import Subject
 from edgebind.calibration.weights import SCALINGS
+from edgebind.errors import BackendError
 
 SEARCH_GIGAMACS, SEARCH_WINDOWS = 100.0, 128
 """What one measurement of the search may cost, and the most windows it looks at."""
 REPORT_GIGAMACS, REPORT_WINDOWS = 20.0, 32
 """What the sensitivities may cost when the gate has passed and only the report wants them."""
+
+
+ToHalf = Callable[[Path, Path], Sequence[str]]
+"""Writes the second graph, with all in half that can be, from the first; returns the products that could not."""
+
+
+@dataclass(frozen=True, slots=True)
+class Remainder:
+    """What of the TensorRT graph is not INT8."""
+
+    precision: str = "float32"
+    products_in_float32: tuple[str, ...] = ()
+    """Of a remainder in float16: what half could not hold."""
+    refused: str = ""
+    """Why it is not in float16, if that was tried."""
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +61,7 @@ class Outcome:
     """Layers in float, in the order in which they were returned."""
     sensitivities: tuple[Sensitivity, ...] = ()
     """Of each layer, first the one that it helps most to return; empty when nobody had to ask."""
+    remainder: Remainder = field(default_factory=Remainder)
 
     @property
     def least(self) -> Comparison:
@@ -84,11 +104,13 @@ def climb(
     bars: Bars,
     aim: Bars,
     state: Path | None = None,
+    to_half: ToHalf | None = None,
 ) -> Outcome:
     """Write the three graphs; while they miss `bars`, or `aim` at little cost, return more layers to float.
 
     Parameters
     ----------
+    to_half: makes FP16 of what is not INT8 in the TensorRT graph; None leaves it in float32.
     state: file for what the search measures, so that one that is killed can go on; gone when the climb has ended.
 
     Raises
@@ -99,6 +121,12 @@ def climb(
     key = journal_.key(ranges, windows, subject.bank.embeddings)
     journal = Journal(state, key, [layer.name for layer in subject.layers])
     gate_ = _Gate(subject, ranges, held_out)
+    outcome = _passed(gate_, windows, journal, bars, aim)
+    return outcome if to_half is None else gate_.halved(outcome, to_half, bars, aim)
+
+
+def _passed(gate_: _Gate, windows: Sequence[Batch], journal: Journal, bars: Bars, aim: Bars) -> Outcome:
+    subject, ranges = gate_.subject, gate_.ranges
     if journal.resumed:  # the gate has been asked, and said no
         subject.progress(f"going on with a search of {journal.resumed} measurements")
     else:
@@ -138,7 +166,7 @@ class _Gate:
 
     def __init__(self, subject: Subject, ranges: Ranges, held_out: Sequence[Batch]) -> None:
         self.subject = subject
-        self._ranges = ranges
+        self.ranges = ranges
         self._held_out = held_out
         self._reference = engine.embed(subject.graph, held_out, optimise=True)
 
@@ -149,8 +177,28 @@ class _Gate:
         files, comparisons = {}, {}
         for scheme in qdq.SCHEMES:
             files[scheme.file] = self.subject.scratch / scheme.file
-            comparisons[scheme.file] = _judge(self.subject, self._ranges, scheme, self._held_out, self._reference, kept)
+            comparisons[scheme.file] = _judge(self.subject, self.ranges, scheme, self._held_out, self._reference, kept)
         return Outcome(files, comparisons, tuple(kept))
+
+    def halved(self, outcome: Outcome, to_half: ToHalf, bars: Bars, aim: Bars) -> Outcome:
+        """The outcome with FP16 around INT8 in the TensorRT graph, if that meets what the graph met before."""
+        self.subject.progress("FP16 around INT8")
+        graph = outcome.files[qdq.TENSORRT.file]
+        half = graph.with_name("half.onnx")
+        in_float = to_half(graph, half)
+        try:
+            vectors = engine.embed(half, self._held_out, optimise=False)
+        except BackendError:  # somewhere half overflows, and what comes out are no numbers
+            half.unlink()
+            return replace(outcome, remainder=Remainder(refused="half overflows"))
+        found = gate.compare(self._reference, vectors, self.subject.bank)
+        before = outcome.comparisons[qdq.TENSORRT.file]
+        if not all(found.meets(wanted) for wanted in (bars, aim) if before.meets(wanted)):
+            half.unlink()
+            return replace(outcome, remainder=Remainder(refused=str(found)))
+        half.replace(graph)
+        comparisons = {**outcome.comparisons, qdq.TENSORRT.file: found}
+        return replace(outcome, comparisons=comparisons, remainder=Remainder("float16", tuple(in_float)))
 
 
 def _judge(

@@ -12,7 +12,7 @@ from edgebind.calibration import gate, ladder, observers, qdq, speed
 from edgebind.calibration import ranges as ranges_
 from edgebind.calibration.batches import Batch, count
 from edgebind.calibration.gate import Bars, Comparison
-from edgebind.calibration.ladder import Outcome
+from edgebind.calibration.ladder import Outcome, ToHalf
 from edgebind.calibration.ranges import Ranges
 from edgebind.calibration.speed import Speed
 from edgebind.calibration.subject import Progress, Steps, Subject
@@ -35,6 +35,8 @@ class Quantised:
     """The worst of the graphs."""
     kept: tuple[str, ...]
     mac_share: float
+    remainder: str
+    """Precision of what is not INT8 in the TensorRT graph."""
     speed: Speed
     report: dict[str, Any]
 
@@ -51,6 +53,7 @@ def quantise(
     bars: Bars = gate.INT8,
     aim: Bars = gate.INT8_AIM,
     state: Path | None = None,
+    to_half: ToHalf | None = None,
 ) -> Quantised:
     """Calibrate `graph` on some recordings and gate it on others.
 
@@ -61,6 +64,7 @@ def quantise(
     progress, steps: called as the work moves on.
     bars, aim: what must be reached, and what is reached for while most of the work stays in INT8.
     state: file in which a search that is interrupted finds what it has measured; gone at the end.
+    to_half: makes FP16 of what is not INT8 in the TensorRT graph; None leaves it in float32.
 
     Raises
     ------
@@ -78,13 +82,14 @@ def quantise(
     method, scores = ladder.choose(subject, by_method, judged_on)
     chosen, of_weights = ladder.choose_weights(subject, by_method[method], judged_on)
     held_out = subject.affordable(held_out, 600, 1024, least=2 * LEAST_GATE)
-    outcome = ladder.climb(subject, chosen, calibration, held_out, bars, aim, state)
+    outcome = ladder.climb(subject, chosen, calibration, held_out, bars, aim, state, to_half)
     progress("speed of INT8 against FP32")
     fast = qdq.U8S8 if cpu.sums_in_32_bits() else qdq.U8U8
     race = speed.measure(graph, outcome.files[fast.file], held_out[0].inputs[:1])
     report = _report(subject, outcome, chosen, scores | of_weights, calibration, held_out, bars, race)
     least = gate.worst(outcome.comparisons)
-    return Quantised(outcome.files, chosen, least, outcome.kept, subject.share(outcome.kept), race, report)
+    share = subject.share(outcome.kept)
+    return Quantised(outcome.files, chosen, least, outcome.kept, share, outcome.remainder.precision, race, report)
 
 
 def require_enough(calibration: Sequence[Batch], held_out: Sequence[Batch]) -> None:
@@ -121,6 +126,7 @@ def _report(
             scheme.file: {**outcome.comparisons[scheme.file].to_dict(), "as_written": not ladder.runs_here(scheme)}
             for scheme in qdq.SCHEMES
         },
+        "remainder": outcome.remainder.to_dict(),
         "bars": {name: getattr(bars, name) for name in Bars.__slots__},
         "layers": {
             "quantised": len(subject.layers) - len(outcome.kept),

@@ -1,6 +1,11 @@
 """FP32 graph -> strongly typed FP16 graph: float32 at both ends, half inside, float32 where half would overflow or blur.
 
-Runtimes that compile what they are given (TensorRT 11, TensorRT-RTX) take types from the graph, so the casts stand in it.
+    x -> Cast(half) -> MatMul <- weight in half                       FP16
+    x -> Q(half scale) -> DQ(half scale) -> MatMul <- DQ(half scale)  INT8: the products stay as they are, around them is half
+
+Runtimes that compile what they are given (TensorRT 11, TensorRT-RTX) take types from the graph, so the casts stand in it. What a
+DequantizeLinear returns has the type of its scale: it is written once for each type that is wanted of it, never behind a
+Cast, so that Q, DQ and product still lie side by side and fuse.
 """
 
 from __future__ import annotations
@@ -20,6 +25,9 @@ if TYPE_CHECKING:
 FLOAT, HALF = 1, 10
 """TensorProto.FLOAT and FLOAT16."""
 
+QDQ_OPSET = 19
+"""First in which scales may be half; it changes no operator that an encoder has."""
+
 LARGEST = 65504.0
 """Largest finite half."""
 
@@ -32,7 +40,6 @@ KEPT = frozenset(
         "GlobalAveragePool",
         # carry their type in an attribute, or have inputs that must be float32
         "Cast", "CastLike", "ConstantOfShape", "Range", "Resize", "RandomNormalLike", "RandomUniformLike",
-        "QuantizeLinear", "DequantizeLinear",
     }
 )  # fmt: skip
 """Operators that stay in float32."""
@@ -43,6 +50,8 @@ _ANY_TYPE = ("Shape", "Size")
 
 def to_fp16(graph: Path, target: Path) -> list[str]:
     """Write the FP16 version of `graph` to `target`; returns the products that had to stay in float32.
+
+    Of an INT8 graph with Q/DQ pairs, all that is not INT8 becomes half, as far as it can.
 
     Raises
     ------
@@ -65,6 +74,7 @@ class _Converter:
         self._weights: dict[str, onnx.TensorProto] = {}
         self._stored = {source.input: FLOAT}  # tensor -> type it has in the new graph
         self._cast: dict[tuple[str, int], str] = {}
+        self._dequantised: dict[str, onnx.NodeProto] = {}
         self.products_in_float: list[str] = []
 
     def model(self) -> onnx.ModelProto:
@@ -73,6 +83,8 @@ class _Converter:
         original = self._source.model
         model = self._onnx.ModelProto(ir_version=original.ir_version, producer_name="edgebind")
         model.opset_import.extend(original.opset_import)
+        if self._dequantised:
+            _raise_opset(model)
         model.graph.name = original.graph.name
         model.graph.input.extend(original.graph.input)
         model.graph.output.extend(original.graph.output)
@@ -85,6 +97,9 @@ class _Converter:
             raise ExportError(
                 "control flow cannot be converted", where=node.name or node.op_type, remedy="use fp32 or int8"
             )
+        if node.op_type == "DequantizeLinear":
+            self._dequantised[node.output[0]] = node  # written when somebody reads it
+            return
         want = HALF if self._fits_half(node) else FLOAT
         if want == FLOAT and node.op_type in _PRODUCTS:
             self.products_in_float.append(node.output[0])
@@ -99,12 +114,18 @@ class _Converter:
     def _fits_half(self, node: onnx.NodeProto) -> bool:
         if node.op_type in KEPT or node.output[0] in self._tail:
             return False
+        if node.op_type == "QuantizeLinear":  # reads what is there, for a Cast would stand between it and its producer
+            return self._stored.get(node.input[0]) == HALF and self._is_half(node.input[1])
+        if not all(self._is_half(self._dequantised[name].input[1]) for name in node.input if name in self._dequantised):
+            return False
         weights = [name for name in node.input if name in self._source.weights and self._types.get(name) == FLOAT]
         return all(survives_half(self._source.value(name)) for name in weights)
 
     def _input(self, name: str, want: int, any_type: bool) -> str:
         if name in self._source.weights:
             return self._weight(name, want)
+        if name in self._dequantised:
+            return self._dequantise(self._dequantised[name], want)
         have = self._stored.get(name)
         if not name or have is None or have == want or any_type:
             return name
@@ -114,6 +135,23 @@ class _Converter:
             self._cast[name, want] = cast
         return self._cast[name, want]
 
+    def _dequantise(self, node: onnx.NodeProto, want: int) -> str:
+        """The output of a DequantizeLinear whose scale has the wanted type."""
+        output = f"{node.output[0]}.half" if want == HALF else str(node.output[0])
+        if output not in self._stored:
+            copy = self._onnx.NodeProto()
+            copy.CopyFrom(node)
+            copy.name = copy.output[0] = output
+            copy.input[:] = [self._input(name, want, True) for name in node.input]
+            self._nodes.append(copy)
+            self._stored[output] = want
+        return output
+
+    def _is_half(self, scale: str) -> bool:
+        """Whether a scale keeps its value in half."""
+        value = self._source.value(scale)
+        return bool(np.abs(value).max() <= LARGEST and (value.astype(np.float16) == value).all())
+
     def _weight(self, name: str, want: int) -> str:
         half = want == HALF and self._types[name] == FLOAT
         new = f"{name}.half" if half else name
@@ -121,6 +159,13 @@ class _Converter:
             value = self._source.value(name)
             self._weights[new] = self._onnx.numpy_helper.from_array(value.astype(np.float16) if half else value, new)
         return new
+
+
+def _raise_opset(model: onnx.ModelProto) -> None:
+    for item in model.opset_import:
+        if item.domain in ("", "ai.onnx"):
+            item.version = max(item.version, QDQ_OPSET)
+    model.ir_version = max(model.ir_version, 9)  # of the release that brought that opset
 
 
 def survives_half(value: np.ndarray) -> bool:

@@ -244,6 +244,7 @@ def _int8(request: Request, original: Original, folder: Path, stage: _Told) -> M
         bars=request.bars or gate.INT8,
         aim=request.bars or gate.INT8_AIM,  # what a user states is what is wanted: no layer is returned beyond it
         state=request.out / f".{stage.modality}-int8.search",
+        to_half=to_fp16,
     )
     files: Files = {
         **made.files,
@@ -261,6 +262,7 @@ def _summary(made: Quantised) -> dict[str, Any]:
         "observer": made.ranges.method,
         "layers_in_float": list(made.kept),
         "int8_mac_share": round(made.mac_share, 4),
+        "remainder": made.remainder,
         "speed_ratio_to_fp32": made.speed.ratio,
         "cpu": made.speed.cpu,
     }

@@ -117,10 +117,14 @@ def _int8_rows(exported: Exported) -> list[tuple[str, str]]:
     made = exported.quantised
     assert made is not None
     kept = f", in float: {', '.join(made.kept)}" if made.kept else ", no layer in float"
+    rest = "FP16" if made.remainder == "float16" else "FP32"
     ratio = made.speed.ratio
     verdict = f"{ratio:.2f}x the time of FP32" if ratio <= 1 else f"SLOWER than FP32 here: {ratio:.2f}x its time"
     times = f"{made.speed.candidate_ms:.2f} against {made.speed.baseline_ms:.2f} ms a window, {made.speed.cpu}"
     return [
-        ("int8", f"{made.mac_share:.1%} of the MACs, {made.ranges.method} ranges{kept}"),
+        (
+            "int8",
+            f"{made.mac_share:.1%} of the MACs, {made.ranges.method} ranges{kept}; the rest in {rest} for TensorRT",
+        ),
         ("speed", f"{verdict} ({times})"),
     ]

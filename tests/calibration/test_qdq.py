@@ -30,7 +30,7 @@ def written(encoder: Path, spans: Ranges, scheme: qdq.Scheme, keep: tuple[str, .
 
 def test_grids_worked_by_hand() -> None:
     signed = qdq.activation_grid((-2.54, 1.0), qdq.TENSORRT)
-    assert float(signed.scale) == pytest.approx(0.02)
+    assert float(signed.scale) == pytest.approx(0.02, rel=1e-3)  # the next number that half holds
     assert signed.zero == np.int8(0)
     assert signed.zero.dtype.name == "int8"
     unsigned = qdq.activation_grid((-0.51, 2.04), qdq.U8S8)
@@ -176,3 +176,14 @@ def test_macs_are_counted_for_one_window(encoder: Path, walks: list[Batch]) -> N
         "m": 32 * 8 * 8,
         "g": 16 * 256,
     }
+
+
+def test_scales_of_tensorrt_fit_into_half() -> None:
+    scales = np.array([0.02, 6e-8, 1e-9, 1.0, 3e-5, 65504.0, 1e6], np.float32)
+    found = qdq.next_halves(scales)
+    assert (found >= scales).all()
+    np.testing.assert_array_equal(found[:-1], found[:-1].astype(np.float16).astype(np.float32))
+    assert found[0] == pytest.approx(0.02, rel=1e-3)
+    assert found[3:].tolist() == [1.0, pytest.approx(3e-5, rel=2e-3), 65504.0, 1e6]
+    _, grid = qdq.quantise_weight(np.array([[0.3, -0.7]], np.float32), 0, qdq.TENSORRT)
+    assert grid.scale == grid.scale.astype(np.float16)

@@ -86,3 +86,54 @@ def test_int8_builds_without_a_gpu(mixed_graph: Path, compile_rtx: Callable[[Pat
     batches = [Batch("x", parity.example((6, 64), "float32", batch=32))]
     qdq.write(mixed_graph, ranges.collect(mixed_graph, batches)["minmax"], qdq.TENSORRT, tmp_path / "encoder.onnx")
     assert compile_rtx(tmp_path / "encoder.onnx") > 0
+
+
+@pytest.fixture
+def mixed_int8(mixed_graph: Path, tmp_path: Path) -> Path:
+    """The TensorRT graph of `mixed_graph`, its float parts in half."""
+    batches = [Batch("x", parity.example((6, 64), "float32", batch=32))]
+    qdq.write(mixed_graph, ranges.collect(mixed_graph, batches)["minmax"], qdq.TENSORRT, tmp_path / "int8.onnx")
+    assert to_fp16(tmp_path / "int8.onnx", tmp_path / "mixed.onnx") == []
+    return tmp_path / "mixed.onnx"
+
+
+def test_around_int8_is_half(mixed_int8: Path) -> None:
+    of = types(mixed_int8)
+    model = onnx.load(mixed_int8)
+    onnx.checker.check_model(model, full_check=True)
+    assert {item.domain: item.version for item in model.opset_import}[""] == 19
+    producers = {name: node for node in model.graph.node for name in node.output}
+    integer = [
+        n
+        for n in model.graph.node
+        if any(producers[i].op_type == "DequantizeLinear" for i in n.input if i in producers)
+    ]
+    assert len(integer) == 4
+    for node in integer:
+        assert of[node.output[0]] == HALF
+        assert [producers[name].op_type for name in node.input[:2]] == ["DequantizeLinear"] * 2  # no Cast between
+    assert of["input"] == of["embedding"] == FLOAT
+
+
+def test_half_around_int8_changes_next_to_nothing(mixed_int8: Path) -> None:
+    batches = [Batch("x", parity.example((6, 64), "float32", batch=32))]
+    full = engine.embed(mixed_int8.with_name("int8.onnx"), batches, optimise=False)
+    found = gate.compare(full, engine.embed(mixed_int8, batches, optimise=False), LabelBank.empty(24))
+    assert found.cosine_min > 0.9995
+    assert found.cosine_mean > 0.9999
+
+
+def test_int8_with_half_around_builds_without_a_gpu(mixed_int8: Path, compile_rtx: Callable[[Path], int]) -> None:
+    assert compile_rtx(mixed_int8) > 0
+
+
+def test_a_scale_that_half_cannot_hold_keeps_its_layer_in_float(mixed_int8: Path) -> None:
+    full = mixed_int8.with_name("int8.onnx")
+    model = onnx.load(full)
+    dequantised = {n.output[0]: n for n in model.graph.node if n.op_type == "DequantizeLinear"}
+    product = next(n for n in model.graph.node if n.op_type == "MatMul" and n.input[1] in dequantised)
+    scale = next(t for t in model.graph.initializer if t.name == dequantised[product.input[1]].input[1])
+    scale.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(scale) * np.float32(1.0001), scale.name))
+    onnx.save(model, full)
+    assert to_fp16(full, mixed_int8) == [product.output[0]]
+    assert types(mixed_int8)[product.output[0]] == FLOAT
