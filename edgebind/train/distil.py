@@ -6,6 +6,7 @@
 The run folder:
 
     recipe.toml, run.json        what was asked for; held-out numbers of student and teacher, the share kept, what each costs
+    measured.json                likewise, of single folds
     tower.safetensors            for `edgebind export --checkpoint`
     folds/                       students that never saw what their fold holds out
     cache/                       the teacher's vectors, for runs with other losses or another student
@@ -16,6 +17,7 @@ The run folder:
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -24,6 +26,7 @@ import torch
 from torch import nn
 
 from edgebind import atomic
+from edgebind.errors import OptionError
 from edgebind.models import tower_file
 from edgebind.train import distil_report, processes, quantisation
 from edgebind.train.distil_recipe import DistilRecipe
@@ -78,9 +81,48 @@ def distil(
     processes.wait()
     if processes.rank() == 0:
         _write_student(out / "tower.safetensors", stage, student, distil_report.headline(report))
-        with atomic.file(out / "run.json") as scratch:
-            scratch.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+        _write_json(out / "run.json", report)
         _clean(out, recipe.folds)
+    return report
+
+
+def measure_folds(
+    recipe: DistilRecipe,
+    numbers: Sequence[int],
+    encode: Encode | None = None,
+    *,
+    device: torch.device = CPU,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Measure a recipe on some of its folds and make no student of everything: for recipes that are compared.
+
+    What is measured stays in the run folder, so that the same call, or `distil`, does not measure it again; `measured.json` has
+    the numbers.
+
+    Parameters
+    ----------
+    numbers: of the folds, counted from 0.
+
+    Returns
+    -------
+    What `run.json` would hold, of these folds alone.
+
+    Raises
+    ------
+    OptionError: no such fold; and as `distil`.
+    """
+    if not numbers or not set(numbers) <= set(range(recipe.folds)):
+        wanted = f"1 to {recipe.folds}" if recipe.folds else "a recipe that holds something out"
+        raise OptionError("no such fold", wanted=wanted, got=" ".join(str(number + 1) for number in numbers))
+    require_strangers(recipe)
+    with Journal(Path(recipe.out)) as journal:
+        run = _Run(recipe, encode, device, journal, progress or _silent)
+        folds = [run.fold(number) for number in numbers]
+    stage = open_stage(recipe, numbers[-1], device, encode)
+    report = distil_report.make(stage, stage.student.module, folds)
+    report["folds"] = [number + 1 for number in numbers]
+    if processes.rank() == 0:
+        _write_json(Path(recipe.out) / "measured.json", report)
     return report
 
 
@@ -175,6 +217,11 @@ class _Run:
             self._progress(f"{stage.name}, teacher", done - 1, records, note=f"{rate:.0f} embeddings a second")
 
         stage.cache.fill(stage.draw, stage.teacher_rows, note)
+
+
+def _write_json(path: Path, report: dict[str, Any]) -> None:
+    with atomic.file(path) as scratch:
+        scratch.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
 
 
 def _state(out: Path, fold: int | None, kind: str = "") -> Path:

@@ -13,12 +13,11 @@ from torch import nn
 
 from edgebind import __version__
 from edgebind.calibration import gate
-from edgebind.calibration.gate import Comparison
 from edgebind.signals import Floats
 from edgebind.train import measure, processes
 from edgebind.train.cost import cost_of
-from edgebind.train.data.task import Samples
 from edgebind.train.measure import Measured
+from edgebind.train.quantisation import Drift
 from edgebind.train.recipe import Edge
 from edgebind.train.stage import Stage
 from edgebind.train.teacher import is_run
@@ -29,8 +28,8 @@ MOST = 2000
 """Items among which it is looked for."""
 
 
-Drifts = tuple[Comparison, ...]
-"""INT8 against FP32 of a student, before and after it learned to bear 8 bits; empty if it did not."""
+Drifts = tuple[Drift, ...]
+"""What INT8 makes of a student before and after it learned to bear 8 bits; empty if it did not."""
 
 
 @dataclass(frozen=True)
@@ -45,37 +44,31 @@ class Judged:
     drifts: Drifts = ()
 
     def to_dict(self) -> dict[str, Any]:
-        own = {"items": self.items, "cosines": self.cosines, "drifts": [asdict(drift) for drift in self.drifts]}
+        own = {"items": self.items, "cosines": self.cosines, "drifts": [drift.to_dict() for drift in self.drifts]}
         return {**own, "student": self.student.to_dict(), "teacher": self.teacher.to_dict()}
 
     @classmethod
     def from_dict(cls, table: Mapping[str, Any]) -> Judged:
         student, teacher = (Measured.from_dict(table[side]) for side in ("student", "teacher"))
-        drifts = tuple(Comparison(**drift) for drift in table["drifts"])
+        drifts = tuple(Drift.from_dict(drift) for drift in table["drifts"])
         return cls(student, teacher, table["items"], table["cosines"], drifts)
 
 
 def judge(stage: Stage, student: nn.Module) -> Judged:
     """Ask a student and its teacher about everything that the stage has held out."""
-    sides: tuple[dict[str, Any], dict[str, Any]] = ({}, {})
+    held_out = stage.held_out()
+    mine = [(held, stage.student_rows(student, held.items)) for held in held_out]
+    theirs = [(held, stage.teacher_rows(held.items)) for held in held_out]
+    both = [(rows, wanted) for (_, rows), (_, wanted) in zip(mine, theirs, strict=True)]
     found = {}
-    items, cosines = 0, 0.0
-    for held in stage.held_out():
-        both = stage.student_rows(student, held.items), stage.teacher_rows(held.items)
-        items, cosines = items + len(held.items), cosines + float(np.einsum("ij,ij->", *both))
-        if stage.words is None:
-            found[LIKENESS.name] = measure.retrieve(*_spread(*both))
-        for answers, rows in zip(sides, both, strict=True):
-            answers[held.variant] = _answers(stage, rows, held)
-    name = stage.recipe.edge.name
-    answered = [{name: answers} if stage.words is not None else {} for answers in sides]
-    return Judged(Measured(answered[0], found), Measured(answered[1], {}), items, cosines)
-
-
-def _answers(stage: Stage, rows: Floats, held: Samples) -> dict[str, Any]:
-    if stage.words is None:
-        return {}
-    return measure.answers(stage.recipe.edge, rows, held.kinds, stage.words.canonical, stage.words.unseen)
+    if stage.words is None and both:  # items without classes are held out in one way only
+        found = {LIKENESS.name: measure.retrieve(*_spread(*both[0]))}
+    return Judged(
+        Measured(stage.measured(mine).answers, found),
+        stage.measured(theirs),
+        sum(len(held.items) for held in held_out),
+        sum(float(np.einsum("ij,ij->", *pair)) for pair in both),
+    )
 
 
 def _spread(student: Floats, teacher: Floats) -> tuple[Floats, Floats]:
@@ -101,7 +94,7 @@ def make(stage: Stage, student: nn.Module, folds: Sequence[Judged]) -> dict[str,
         "teacher": {"checkpoint": stage.recipe.teacher.checkpoint, "of": _taught(stage), "held_out": teacher_found},
         "kept": _kept(student_found, teacher_found),
         "likeness": _likeness(folds),
-        "int8": _int8(folds),
+        "int8": _int8(folds, edges),
         "cost": _costs(stage, student),
         "seed": stage.recipe.seed,
         "recipe": stage.recipe.to_dict(),
@@ -146,13 +139,16 @@ def _likeness(folds: Sequence[Judged]) -> dict[str, Any]:
     return {"items": items, "cosine": round(sum(fold.cosines for fold in folds) / items, 4)} if items else {}
 
 
-def _int8(folds: Sequence[Judged]) -> dict[str, Any]:
-    """The worst fold's drift before and after the student learned to bear 8 bits."""
+def _int8(folds: Sequence[Judged], edges: Sequence[Edge]) -> dict[str, Any]:
+    """The worst fold's drift, and what INT8 answers, before and after the student learned to bear 8 bits."""
     both = [fold.drifts for fold in folds if fold.drifts]
-    names = ("before", "after") if both else ()
+    sides = dict(zip(("before", "after"), zip(*both, strict=True), strict=True)) if both else {}
     return {
-        name: gate.worst({str(fold): drifts[at] for fold, drifts in enumerate(both)}).to_dict()
-        for at, name in enumerate(names)
+        name: {
+            **gate.worst({str(fold): drift.comparison for fold, drift in enumerate(drifts)}).to_dict(),
+            "held_out": measure.pool([drift.measured for drift in drifts], edges),
+        }
+        for name, drifts in sides.items()
     }
 
 
@@ -208,9 +204,15 @@ def _remarks(report: Mapping[str, Any]) -> list[str]:
         row = report["held_out"][LIKENESS.name]
         recall = row["student to teacher"]["recall@1"]
         found.append(f"the student's vector finds its teacher's: recall@1 {recall:.3f}, chance {row['chance']:.4f}")
-    for when, drift in report["int8"].items():
-        agreement = "" if drift["agreement"] is None else f", same label {drift['agreement']:.1%}"
-        found.append(f"INT8 {when} fine-tuning, worst fold: cosine to FP32 {drift['cosine_mean']:.5f}{agreement}")
+    found += [_int8_line(when, drift) for when, drift in report["int8"].items()]
     if report["teacher"]["of"].startswith("one teacher"):
         found.append(report["teacher"]["of"])
     return found
+
+
+def _int8_line(when: str, drift: Mapping[str, Any]) -> str:
+    agreement = "" if drift["agreement"] is None else f", same label {drift['agreement']:.1%}"
+    answered = next(iter(drift["held_out"].values()), {})
+    asked = next(iter(answered.values()), {})  # the first way of cutting them out
+    accuracy = "".join(f", {question} {row['balanced_accuracy']:.3f}" for question, row in asked.items())
+    return f"INT8 {when} fine-tuning, worst fold: cosine to FP32 {drift['cosine_mean']:.5f}{agreement}; all folds{accuracy}"

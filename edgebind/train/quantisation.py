@@ -26,13 +26,29 @@ from edgebind.calibration.ranges import Ranges
 from edgebind.calibration.subject import Subject
 from edgebind.train.distil_recipe import Quantisation
 from edgebind.train.fake_quantise import Place, find_places
+from edgebind.train.measure import Measured
 from edgebind.train.recipe import Training
 from edgebind.train.stage import Stage
 
-MOST = 1000
-"""Held-out windows on which INT8 is compared with FP32."""
 CHOOSING = 96
 """Windows on which the methods are compared."""
+
+
+@dataclass(frozen=True)
+class Drift:
+    """What INT8 makes of a student, on what is held out."""
+
+    comparison: Comparison
+    """With FP32, item by item."""
+    measured: Measured
+    """What its own vectors answer, where the data has classes."""
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"comparison": asdict(self.comparison), "measured": self.measured.to_dict()}
+
+    @classmethod
+    def from_dict(cls, table: Mapping[str, Any]) -> Drift:
+        return cls(Comparison(**table["comparison"]), Measured.from_dict(table["measured"]))
 
 
 @dataclass(frozen=True)
@@ -42,19 +58,19 @@ class Plan:
     places: tuple[Place, ...]
     method: str
     """The calibrator's, which kept the student nearest to FP32."""
-    before: Comparison | None
-    """How far that graph drifts in INT8 on what is held out; None when that is nothing."""
+    before: Drift | None
+    """What INT8 would make of the student as it is; None when nothing is held out."""
 
     def to_dict(self) -> dict[str, Any]:
         return {
             "places": [asdict(place) for place in self.places],
             "method": self.method,
-            "before": None if self.before is None else asdict(self.before),
+            "before": None if self.before is None else self.before.to_dict(),
         }
 
     @classmethod
     def from_dict(cls, table: Mapping[str, Any]) -> Plan:
-        before = None if table["before"] is None else Comparison(**table["before"])
+        before = None if table["before"] is None else Drift.from_dict(table["before"])
         return cls(tuple(Place(**place) for place in table["places"]), table["method"], before)
 
 
@@ -78,8 +94,8 @@ def plan(stage: Stage, student: nn.Module) -> Plan:
         return Plan(tuple(places), found.method, _drift(stage, graph, found, Path(scratch)))
 
 
-def drift(stage: Stage, student: nn.Module) -> Comparison | None:
-    """How far a student's INT8 graph drifts from its FP32 on what the stage has held out; None when that is nothing."""
+def drift(stage: Stage, student: nn.Module) -> Drift | None:
+    """What INT8 makes of a student on all that the stage has held out; None when that is nothing."""
     with tempfile.TemporaryDirectory() as scratch:
         return _drift(stage, *_calibrated(stage, student, Path(scratch)), Path(scratch))
 
@@ -94,14 +110,16 @@ def _calibrated(stage: Stage, student: nn.Module, scratch: Path) -> tuple[Path, 
     return graph, by_method[method]
 
 
-def _drift(stage: Stage, graph: Path, found: Ranges, scratch: Path) -> Comparison | None:
-    held_out = [Batch(held.variant, stage.student_inputs(held.items).numpy()) for held in stage.held_out()]
+def _drift(stage: Stage, graph: Path, found: Ranges, scratch: Path) -> Drift | None:
+    held_out, target = stage.held_out(), scratch / "int8.onnx"
     if not held_out:
         return None
-    judged, target = spread(held_out, MOST), scratch / "int8.onnx"
+    batches = [Batch(held.variant, stage.student_inputs(held.items).numpy()) for held in held_out]
     qdq.write(graph, found, qdq.TENSORRT, target)
-    reference = engine.embed(graph, judged, optimise=True)
-    return gate.compare(reference, engine.embed(target, judged, optimise=False), stage.bank)
+    rows = engine.embed(target, batches, optimise=False)
+    comparison = gate.compare(engine.embed(graph, batches, optimise=True), rows, stage.bank)
+    each = np.split(rows, np.cumsum([len(held.items) for held in held_out])[:-1])
+    return Drift(comparison, stage.measured(list(zip(held_out, each, strict=True))))
 
 
 def _calibration(stage: Stage) -> Batch:

@@ -23,6 +23,7 @@ from edgebind.train.data.task import Samples, Task
 from edgebind.train.data.unlabelled import UnlabelledSource
 from edgebind.train.distil_recipe import DistilRecipe
 from edgebind.train.lesson import LessonObjective, Words
+from edgebind.train.measure import Measured
 from edgebind.train.nodes import TWO_LENGTHS, Encode, NodeTower, open_nodes
 from edgebind.train.recipe import Node, Recipe, from_table
 from edgebind.train.teacher import OpenTeacher, open_teacher
@@ -80,6 +81,22 @@ class Stage:
     def held_out(self) -> list[Samples]:
         """What this stage's towers have never seen."""
         return [_as_delivered(held, self.source) for held in self.source.held_out_samples()]
+
+    def measured(self, embedded: Sequence[tuple[Samples, Floats]]) -> Measured:
+        """What the vectors of held-out items answer to the recipe's questions; nothing where there are no classes.
+
+        Parameters
+        ----------
+        embedded: items, and their (items, dim) unit rows.
+        """
+        words, edge = self.words, self.recipe.edge
+        if words is None:
+            return Measured({}, {})
+        answers = {
+            held.variant: measure.answers(edge, rows, held.kinds, words.canonical, words.unseen)
+            for held, rows in embedded
+        }
+        return Measured({edge.name: answers}, {})
 
     def student_inputs(self, items: Sequence[Any]) -> Tensor:
         """Items -> (items, ...) what the student reads of them."""

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import torch
 
+from edgebind.benchmarks import ablation
 from edgebind.errors import OptionError, RecordingError
 from edgebind.models import students, tower_file
 from edgebind.train import bind, distil, distil_recipe, distil_report, recipe, stage
@@ -214,6 +215,61 @@ def test_data_without_labels_is_enough(taught: Path, tmp_path: Path) -> None:
     assert report["teacher"]["of"].startswith("one teacher for all folds")
     _, _, bank = tower_file.read(Path(plan.out) / "tower.safetensors")
     assert bank.prompts == ("walking", "sitting"), "the teacher's own words"
+
+
+def test_some_folds_are_measured_alone_and_not_again(plan: DistilRecipe) -> None:
+    out = Path(plan.out)
+    report = distil.measure_folds(plan, [1], movements.encode)
+    assert report["folds"] == [2]
+    assert json.loads((out / "measured.json").read_text())["held_out"] == report["held_out"]
+    assert {stage for stage, *_ in _losses(out)} == {"fold 2 of 2"}
+    assert not (out / "tower.safetensors").exists()
+    whole = distil.distil(plan, movements.encode)
+    assert [stage for stage, step, _ in _losses(out) if step == 0] == ["fold 2 of 2", "fold 1 of 2", "everything"]
+    alone = report["held_out"]["imu-text"][""]["activity"]
+    assert whole["held_out"]["imu-text"][""]["activity"]["folds"][1] == alone["balanced_accuracy"]
+    assert whole["cost"] == report["cost"]
+
+
+@pytest.mark.parametrize("numbers", [[], [2], [0, -1]])
+def test_folds_that_are_none_are_refused(plan: DistilRecipe, numbers: list[int]) -> None:
+    with pytest.raises(OptionError, match=r"no such fold \(wanted 1 to 2"):
+        distil.measure_folds(plan, numbers, movements.encode)
+
+
+def test_an_ablation_changes_one_thing_at_a_time(plan: DistilRecipe) -> None:
+    told = {title: one.losses.weights for title, one in ablation.of_losses(plan).items()}
+    used = {"affinity": 1.0, "prompt_affinity": 1.0, "contrast": 1.0, "mse": 1.0}
+    assert set(told) == {f"{name} alone" for name in plan.losses.weights} | {f"without {name}" for name in used}
+    for title, weights in told.items():
+        left = {name for name, weight in weights.items() if weight}
+        name = title.removeprefix("without ").removesuffix(" alone")
+        assert left == ({name} if title.endswith(" alone") else set(used) - {name})
+    blind = replace(plan, prompts=(), losses=replace(plan.losses, prompt_affinity=0.0))
+    assert "labels alone" not in ablation.of_losses(blind), "nothing of it needs words"
+
+
+def test_an_ablation_asks_the_teacher_once(plan: DistilRecipe, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+    monkeypatch.setattr(stage.Stage, "teacher_rows", _counting(stage.Stage.teacher_rows, asked))
+    variants = {"mse alone": ablation.of_losses(plan)["mse alone"], **ablation.of_students(plan, ["imu-s"])}
+    report = ablation.measure(plan, variants, [0], encode=movements.encode)
+    held_out = report["results"]["as it is"]["held_out"]["imu-text"][""]["activity"]["items"]
+    assert sum(asked) == plan.cache.records * plan.cache.record + len(report["results"]) * held_out
+    assert [row["student"] for row in report["results"].values()] == ["imu-xs", "imu-xs", "imu-s"]
+    assert report["results"]["mse alone"]["losses"] == {"mse": 1.0}
+    *_, last = lines = ablation.table(report)
+    assert len(lines) == 2 + 3
+    answer = report["results"]["student imu-s"]["held_out"]["imu-text"][""]["activity"]["balanced_accuracy"]
+    assert f"{answer:.3f} (" in last
+
+
+def _counting(ask: Any, asked: list[int]) -> Any:
+    def teacher_rows(one: stage.Stage, items: Any) -> Any:
+        asked.append(len(items))
+        return ask(one, items)
+
+    return teacher_rows
 
 
 # --- resume -----------------------------------------------------------------------------------------------------------
