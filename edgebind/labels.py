@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -80,6 +81,22 @@ class LabelBank:
     @classmethod
     def empty(cls, dim: int) -> LabelBank:
         return cls((), np.zeros((0, dim), np.float32))
+
+
+def class_vectors(vectors: Floats, prompts: Sequence[Sequence[str]]) -> Floats:
+    """(classes, dim) unit rows, one a class: the mean of its prompts' vectors, at unit length again.
+
+    So CLIP puts the wording of a single prompt out of play (Radford et al. 2021, section 3.1.4), and ImageBind after it.
+
+    Parameters
+    ----------
+    vectors: (prompts of all classes, dim) unit rows, class by class.
+    prompts: of each class.
+    """
+    ends = np.cumsum([len(texts) for texts in prompts])
+    means = np.stack([part.mean(axis=0) for part in np.split(vectors, ends[:-1])])
+    rows: Floats = means / np.linalg.norm(means, axis=1, keepdims=True)
+    return rows
 
 
 def read(path: Path, dim: int | None = None, space: str | None = None) -> LabelBank:

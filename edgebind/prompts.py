@@ -13,7 +13,7 @@ from edgebind import bundle as bundles
 from edgebind import starter
 from edgebind.bundle import Bundle
 from edgebind.errors import OptionError
-from edgebind.labels import LabelBank
+from edgebind.labels import LabelBank, class_vectors
 from edgebind.signals import Floats
 
 SAME = 0.95
@@ -29,30 +29,58 @@ class TextEncoder:
     space: str
     logit_scale: float = 1.0
 
-    def bank(self, prompts: Sequence[str], space: str) -> LabelBank:
-        return LabelBank(tuple(prompts), self.encode(prompts), space, self.logit_scale)
+
+Phrasings = Sequence[tuple[str, Sequence[str]]]
+"""Labels, each with the prompts whose mean vector stands for it."""
 
 
 def embed_prompts(prompts: Sequence[str], *, text_bundle: Path | None = None, like: Bundle | None = None) -> LabelBank:
-    """Embed prompts with the starter's sentence encoder, or with the text tower in `text_bundle`.
+    """Embed prompts, each of which is its own label; see `embed_labels`."""
+    return embed_labels([(prompt, (prompt,)) for prompt in prompts], text_bundle=text_bundle, like=like)
+
+
+def embed_labels(labels: Phrasings, *, text_bundle: Path | None = None, like: Bundle | None = None) -> LabelBank:
+    """Embed labels with the starter's sentence encoder, or with the text tower in `text_bundle`.
 
     Parameters
     ----------
-    like: the bundle the prompts are meant for; it must be of the same space.
+    like: the bundle the labels are meant for; it must be of the same space.
 
     Raises
     ------
-    OptionError: the same prompt twice, one without words, a bundle that is no text tower, or one of another space.
+    OptionError: the same prompt twice, one without words, a label without prompts, a bundle that is no text tower, or one of
+        another space.
     MissingDependencyError: the sentence encoder is not installed.
     """
+    prompts = [prompt for _, phrasings in labels for prompt in phrasings]
     if len(set(prompts)) != len(prompts):
-        raise OptionError("the same prompt stands twice", got=", ".join(repr(p) for p in prompts))
+        twice = next(prompt for prompt in prompts if prompts.count(prompt) > 1)
+        raise OptionError("the same prompt stands twice", got=repr(twice))
+    bare = [label for label, phrasings in labels if not phrasings]
+    if bare:
+        raise OptionError("a label without prompts", got=repr(bare[0]))
     with _encoder(text_bundle) as encoder:
         space = encoder.space if like is None else _common_space(encoder, like)
-        bank = encoder.bank(prompts, space)
+        rows = class_vectors(encoder.encode(prompts), [phrasings for _, phrasings in labels])
+        bank = LabelBank(tuple(label for label, _ in labels), rows, space, encoder.logit_scale)
     if like is not None and bank.dim != like.manifest.dim:
         raise _foreign(like, wanted=f"{like.manifest.dim} dimensions", got=str(bank.dim))
     return bank
+
+
+def in_templates(labels: Sequence[str], templates: Sequence[str]) -> Phrasings:
+    """Each label in each template, as CLIP's authors do it: `a dog` in `a photo of {}`; without templates as it is.
+
+    Raises
+    ------
+    OptionError: a template without the one place for the label.
+    """
+    for template in templates:
+        if template.count("{}") != 1:
+            raise OptionError(
+                "a template has one place for the label", wanted="'a thermal image of {}'", got=repr(template)
+            )
+    return [(label, [one.replace("{}", label) for one in templates or ("{}",)]) for label in labels]
 
 
 @contextlib.contextmanager

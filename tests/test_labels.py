@@ -98,3 +98,9 @@ def test_vectors_that_are_no_unit_vectors_are_refused(tmp_path: Path) -> None:
 def test_each_prompt_needs_a_vector() -> None:
     with pytest.raises(OptionError, match="one vector a prompt"):
         LabelBank(("a", "b"), np.eye(1, dtype=np.float32))
+
+
+def test_a_class_is_the_mean_of_its_prompts_at_unit_length() -> None:
+    vectors = np.array([[1, 0, 0], [0, 1, 0], [0, 0, 1]], np.float32)
+    found = labels.class_vectors(vectors, [("a", "b"), ("c",)])
+    np.testing.assert_allclose(found, [[0.5**0.5, 0.5**0.5, 0], [0, 0, 1]], atol=1e-6)

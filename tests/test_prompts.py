@@ -112,3 +112,75 @@ def test_a_bank_that_names_no_space_is_taken_for_the_bundles(tmp_path: Path) -> 
     assert bank.space == ""
     with edgebind.load(bundles.write(tmp_path / "imu-fp32", bank=bank)) as opened:
         assert opened.labels.space == "test"
+
+
+# --- several phrasings of a label -------------------------------------------------------------------------------------
+
+WORDS = """
+[[imu]]
+label = "walking"
+texts = ["a person walking", "someone goes for a stroll"]
+
+[[imu]]
+label = "ice"
+texts = ["a robot on ice"]
+"""
+
+
+def _labels(text: Path, *arguments: str | Path) -> tuple[str, str]:
+    done = CliRunner().invoke(cli.group, ["labels", "--text-bundle", str(text), *map(str, arguments)])
+    return done.output, str(done.exception or "")
+
+
+def test_a_label_is_the_mean_of_its_phrasings(text: Path, tmp_path: Path) -> None:
+    (tmp_path / "words.toml").write_text(WORDS)
+    said, error = _labels(text, "--phrasings", tmp_path / "words.toml", "--out", tmp_path / "labels.npz")
+    assert not error, said
+    bank = labels.read(tmp_path / "labels.npz", 4, "test")
+    assert bank.prompts == ("walking", "ice")
+    one, other, ice = embed_prompts(
+        ("a person walking", "someone goes for a stroll", "a robot on ice"), text_bundle=text
+    ).embeddings
+    np.testing.assert_allclose(bank.embeddings[0], (one + other) / np.linalg.norm(one + other), atol=1e-6)
+    np.testing.assert_allclose(bank.embeddings[1], ice, atol=1e-6)
+    assert bank.logit_scale == 50.0
+
+
+def test_templates_are_phrasings(text: Path, tmp_path: Path) -> None:
+    out = tmp_path / "labels.npz"
+    _labels(text, "a dog", "rain", "--template", "a photo of {}", "--template", "{} from above", "--out", out)
+    bank = labels.read(out, 4, "test")
+    assert bank.prompts == ("a dog", "rain")
+    both = embed_prompts(("a photo of rain", "rain from above"), text_bundle=text).embeddings.sum(axis=0)
+    np.testing.assert_allclose(bank.embeddings[1], both / np.linalg.norm(both), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("a dog", "--template", "a photo"), "a template has one place for the label"),
+        (("--phrasings", "words.toml"), "prompts of several sensors"),
+        (("--phrasings", "words.toml", "--bundle", "depth-fp32"), "no prompts for this sensor"),
+        (("--phrasings", "twice.toml"), "the same prompt stands twice"),
+        (("--phrasings", "bare.toml"), "a label without prompts"),
+        (("--phrasings", "nowhere.toml"), "the file of prompts cannot be read"),
+    ],
+)
+def test_phrasings_that_make_no_labels_are_one_clear_line(
+    text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], message: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("words.toml").write_text(WORDS + '[[thermal]]\nlabel = "car"\ntexts = ["a car"]\n')
+    Path("twice.toml").write_text(WORDS.replace("a robot on ice", "a person walking"))
+    Path("bare.toml").write_text(WORDS.replace('"a robot on ice"', ""))
+    bundles.write(Path("depth-fp32"), replace(bundles.IMU, modality="depth"))
+    _, error = _labels(text, *arguments, "--out", "labels.npz")
+    assert message in error
+    assert not Path("labels.npz").exists()
+
+
+@pytest.mark.parametrize("arguments", [(), ("a dog", "--phrasings", "words.toml")])
+def test_prompts_come_from_one_place(text: Path, arguments: tuple[str, ...]) -> None:
+    said, _ = _labels(text, *arguments)
+    assert "--phrasings" in said
+    assert "Usage" in said

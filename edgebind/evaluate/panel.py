@@ -7,10 +7,10 @@ from contextlib import ExitStack
 from functools import cached_property, partial
 from pathlib import Path
 
-from edgebind import prompts, starter
+from edgebind import labels, prompts, starter
 from edgebind.closing import Closing
 from edgebind.errors import OptionError
-from edgebind.evaluate import encoders, zero_shot
+from edgebind.evaluate import encoders
 from edgebind.evaluate.dataset import Clip
 from edgebind.evaluate.encoder import Encoder
 from edgebind.evaluate.encoders import HERE, Where
@@ -116,7 +116,7 @@ def class_vectors(panel: Panel, store: Store, sensor: Encoder, texts: Sequence[S
         places = {text: at for at, text in enumerate(unique)}
         found = store.embed(panel.words_of(sensor), clips, f"{len(unique)} prompts").vectors
         rows = found[[places[text] for text in flat]]
-    return zero_shot.class_vectors(rows, texts)
+    return labels.class_vectors(rows, texts)
 
 
 def _space_of(encoder: Encoder) -> tuple[str, int]:

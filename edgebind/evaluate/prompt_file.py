@@ -40,6 +40,23 @@ def read(path: Path) -> Texts:
     return found
 
 
+def read_one(path: Path, modality: str | None) -> Mapping[str, tuple[str, ...]]:
+    """The classes of one sensor and their texts: those of `modality`, or of the only sensor in the file.
+
+    Raises
+    ------
+    OptionError: as `read`; or the file has none of that sensor, or several and nobody says which.
+    """
+    found = read(path)
+    if modality is None and len(found) != 1:
+        remedy = "name the bundle that they are for with --bundle"
+        raise OptionError("prompts of several sensors", where=path, got=", ".join(found), remedy=remedy)
+    chosen = modality or next(iter(found))
+    if chosen not in found:
+        raise OptionError("no prompts for this sensor", where=path, wanted=f"[[{chosen}]]", got=", ".join(found))
+    return found[chosen]
+
+
 def reworded(question: Question, texts: Texts) -> Question | None:
     """The question in these words; None where they do not name every one of its classes."""
     known = texts.get(question.modality, {})

@@ -21,20 +21,6 @@ Targets = Sequence[tuple[int, ...]]
 """For each item the indices of its classes."""
 
 
-def class_vectors(vectors: Floats, prompts: Sequence[Sequence[str]]) -> Floats:
-    """(classes, dim) unit rows, one a class: the mean of its prompts' vectors.
-
-    Parameters
-    ----------
-    vectors: (prompts of all classes, dim) unit rows, class by class.
-    prompts: of each class.
-    """
-    ends = np.cumsum([len(texts) for texts in prompts])
-    means = np.stack([part.mean(axis=0) for part in np.split(vectors, ends[:-1])])
-    rows: Floats = means / np.linalg.norm(means, axis=1, keepdims=True)
-    return rows
-
-
 @dataclass(frozen=True, eq=False)
 class ZeroShot:
     """How the items of a classification were named."""

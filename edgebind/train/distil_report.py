@@ -212,7 +212,7 @@ def _remarks(report: Mapping[str, Any]) -> list[str]:
 
 def _int8_line(when: str, drift: Mapping[str, Any]) -> str:
     agreement = "" if drift["agreement"] is None else f", same label {drift['agreement']:.1%}"
-    answered = next(iter(drift["held_out"].values()), {})
-    asked = next(iter(answered.values()), {})  # the first way of cutting them out
+    answered: Mapping[str, Any] = next(iter(drift["held_out"].values()), {})
+    asked: Mapping[str, Any] = next(iter(answered.values()), {})  # the first way of cutting them out
     accuracy = "".join(f", {question} {row['balanced_accuracy']:.3f}" for question, row in asked.items())
     return f"INT8 {when} fine-tuning, worst fold: cosine to FP32 {drift['cosine_mean']:.5f}{agreement}; all folds{accuracy}"

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from edgebind.evaluate import retrieval
 from edgebind.evaluate.retrieval import DEPTHS
 from edgebind.evaluate.zero_shot import balanced
+from edgebind.labels import class_vectors
 from edgebind.signals import Floats
 from edgebind.train import accuracy
 from edgebind.train.accuracy import Answer
@@ -122,13 +123,22 @@ def answers(
     truth: (items,) index into the edge's prompts.
     canonical, unseen: (classes, dim) unit rows of prompts.
     """
-    return _asked(edge, vectors, truth, [canonical]) | {
-        f"{name}, {UNSEEN}": answer for name, answer in _asked(edge, vectors, truth, unseen).items()
-    }
+    found = _asked(edge, vectors, truth, [canonical])
+    for remark, banks in ((UNSEEN, unseen), (UNSEEN_MEAN, [_mean_of(unseen)] if len(unseen) > 1 else [])):
+        found |= {f"{name}, {remark}": answer for name, answer in _asked(edge, vectors, truth, banks).items()}
+    return found
 
 
 UNSEEN = "unseen words"
 """Behind a question that was asked once with each bank of words that nothing has learned."""
+UNSEEN_MEAN = "unseen words, their mean"
+"""Behind one that was asked once, with the mean of these banks, as `edgebind labels --phrasings` makes it."""
+
+
+def _mean_of(banks: Sequence[Floats]) -> Floats:
+    """Banks of (classes, dim) unit rows -> the bank of each class's mean over all of them."""
+    by_class = np.stack(banks, axis=1)
+    return class_vectors(by_class.reshape(-1, by_class.shape[2]), [("",) * len(banks)] * len(by_class))
 
 
 def _asked(edge: Edge, vectors: Floats, truth: NDArray[np.int64], banks: Sequence[Floats]) -> dict[str, Answer]:

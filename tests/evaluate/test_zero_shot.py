@@ -18,12 +18,6 @@ def _random(items: int, classes: int, *, ties: bool = False, seed: int = 0) -> t
     return np.round(scores, 1) if ties else scores, truth
 
 
-def test_a_class_is_the_mean_of_its_prompts_at_unit_length() -> None:
-    vectors = np.array([[1, 0, 0], [0, 1, 0], [0, 0, 1]], np.float32)
-    found = zero_shot.class_vectors(vectors, [("a", "b"), ("c",)])
-    np.testing.assert_allclose(found, [[0.5**0.5, 0.5**0.5, 0], [0, 0, 1]], atol=1e-6)
-
-
 @pytest.mark.parametrize("classes", [2, 3, 7])
 def test_single_classes_are_judged_as_scikit_learn_judges_them(classes: int) -> None:
     scores, targets = _random(400, classes)

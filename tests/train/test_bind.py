@@ -55,6 +55,9 @@ imu = [
     # The stand-in encoder knows the last word's first letter alone: w as in walking, s as in sitting.
     twice = 2 * np.array(figures["activity"]["confusion"])
     np.testing.assert_array_equal(figures["activity, unseen words"]["confusion"], twice)
+    # Both banks lie where the prompts do, and so does their mean.
+    together = figures["activity, unseen words, their mean"]["confusion"]
+    np.testing.assert_array_equal(together, figures["activity"]["confusion"])
 
 
 def test_unseen_words_that_are_missing_are_one_clear_line(plan: Recipe, tmp_path: Path) -> None:
