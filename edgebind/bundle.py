@@ -5,6 +5,8 @@
     encoder.u8s8.onnx    INT8 only: the same ranges for CPUs with VNNI
     encoder.u8u8.onnx    INT8 only: the same ranges for every other CPU (no saturating kernels)
     labels.npz           prompts and their vectors
+    reference.npz        what the sensor looked like when the bundle was calibrated; where recordings were given
+    report.json          what was measured; report.html shows it
 
 Nothing in a bundle is trusted before it has been checked: names stay inside the folder, bytes match their hashes, and a
 graph reads no file that is not one of the bundle's own.
@@ -15,6 +17,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -29,6 +32,7 @@ from edgebind.signals import Floats, Samples, Window, Windows
 
 if TYPE_CHECKING:
     from edgebind.backends.base import Backend
+    from edgebind.reference import Reference
 
 ENCODER = "encoder.onnx"
 LABELS = "labels.npz"
@@ -72,6 +76,24 @@ class Bundle(Closing):
 
             self._backend = backends.open_backend(self._backend_name, self.folder, self.manifest, threads=self._threads)
         return self._backend
+
+    @cached_property
+    def reference(self) -> Reference | None:
+        """What the sensor looked like when it was calibrated, for `edgebind.drift.Detector`; None if nobody knows.
+
+        Raises
+        ------
+        BundleError: it is damaged, or of another format or encoder.
+        """
+        from edgebind import reference
+
+        if reference.FILE not in self.manifest.files:
+            return None
+        found = reference.read(self.folder / reference.FILE)
+        wanted, got = (self.manifest.modality, self.manifest.dim), (found.modality, len(found.mean))
+        if got != wanted:
+            raise BundleError("reference of another encoder", where=self.folder, wanted=wanted, got=got)
+        return found
 
     def prepare(self, windows: Windows) -> Samples:
         """Physical units -> the encoder's input: windows (or their samples) -> (batch, ...).

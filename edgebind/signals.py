@@ -10,10 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from edgebind.drift import Drift
 
 Floats = NDArray[np.float32]
 Times = NDArray[np.int64]
@@ -91,3 +94,5 @@ class Embedding:
     """From the arrival of the window's last sample to this vector."""
     sensor: str = ""
     origin: str = ""
+    drift: Drift | None = None
+    """How far the sensor's latest whole block of windows is from the calibration's; None where nobody looks."""

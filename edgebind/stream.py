@@ -25,6 +25,7 @@ from edgebind.window import Counters as WindowCounters
 
 if TYPE_CHECKING:
     from edgebind.bundle import Bundle
+    from edgebind.drift import Detector, Drift
 
 BATCH = 16
 """Windows embedded in one call when they are there anyway."""
@@ -97,6 +98,7 @@ class Stream:
         batch: int = BATCH,
         queue_chunks: int = QUEUE,
         duration_s: float | None = None,
+        detector: Detector | None = None,
     ) -> None:
         """Connect the parts; the stream closes the source and the sinks.
 
@@ -107,11 +109,12 @@ class Stream:
         batch: most windows embedded in one call. The first is embedded alone, so that it comes at once.
         queue_chunks: most chunks that wait for the encoder, when `live`.
         duration_s: stop after so many seconds of the source's own time.
+        detector: looks whether the sensor still is as it was calibrated; None looks at nothing.
         """
         if batch < 1 or queue_chunks < 1:
             raise OptionError("a stream needs room", wanted="batch and queue of at least 1", got=(batch, queue_chunks))
         self._source, self._windower, self._sinks = source, windower, tuple(sinks)
-        self._embed = _Namer(bundle, bank)
+        self._embed = _Namer(bundle, bank, detector)
         self._live, self._batch, self._queue_chunks = live, batch, queue_chunks
         self._duration = None if duration_s is None else round(duration_s * NANOSECONDS)
         self.counters = Counters()
@@ -217,8 +220,9 @@ class Stream:
 class _Namer:
     """Windows -> embeddings with the names of what they are like."""
 
-    def __init__(self, bundle: Embedder | Bundle, bank: LabelBank | None) -> None:
+    def __init__(self, bundle: Embedder | Bundle, bank: LabelBank | None, detector: Detector | None = None) -> None:
         self._bundle = bundle
+        self._detector = detector
         self._bank = bundle.labels if bank is None else bank
         self._sensor = bundle.manifest.modality
         self._scale = bundle.manifest.logit_scale
@@ -227,6 +231,7 @@ class _Namer:
         """Embeddings of some (arrival, window)."""
         vectors = self._bundle.embed([window for _, window in windows])
         shares = self._bank.probabilities(vectors, self._scale).tolist()
+        drifts = self._drifts(windows, vectors)
         now, prompts, sensor = time.monotonic_ns(), self._bank.prompts, self._sensor
         return [
             Embedding(
@@ -238,19 +243,33 @@ class _Namer:
                 (now - arrived) / 1e6,
                 sensor,
                 window.origin,
+                drift,
             )
-            for (arrived, window), vector, share in zip(windows, vectors, shares, strict=True)
+            for (arrived, window), vector, share, drift in zip(windows, vectors, shares, drifts, strict=True)
+        ]
+
+    def _drifts(self, windows: Sequence[tuple[int, Window]], vectors: Floats) -> list[Drift | None]:
+        if self._detector is None:
+            return [None] * len(windows)
+        return [
+            self._detector.update(window.samples, vector) for (_, window), vector in zip(windows, vectors, strict=True)
         ]
 
 
 def embed_recording(
-    bundle: Embedder | Bundle, source: Source, *, batch: int = EMBED_BATCH, bank: LabelBank | None = None
+    bundle: Embedder | Bundle,
+    source: Source,
+    *,
+    batch: int = EMBED_BATCH,
+    bank: LabelBank | None = None,
+    detector: Detector | None = None,
 ) -> Iterator[Embedding]:
     """Every window of a recording, or every frame, in order; nothing runs beside it.
 
     Parameters
     ----------
     batch: most windows embedded in one call.
+    detector: looks whether the sensor still is as it was calibrated; None looks at nothing.
 
     Raises
     ------
@@ -260,7 +279,7 @@ def embed_recording(
     from edgebind.window import make_windower
 
     windower = make_windower(bundle.manifest.window, bundle.manifest.modality, every_frame=True)
-    name = _Namer(bundle, bank)
+    name = _Namer(bundle, bank, detector)
     waiting: list[tuple[int, Window]] = []
     with source:
         for chunk in source:

@@ -13,11 +13,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from edgebind import __version__, bundle, manifest, starter
+from edgebind import __version__, bundle, manifest, reference, starter
 from edgebind import modality as modalities
-from edgebind.calibration import engine, gate
+from edgebind.calibration import engine, gate, qdq
 from edgebind.calibration import ranges as ranges_
 from edgebind.calibration import recordings as recordings_
+from edgebind.calibration import reference as reference_
 from edgebind.calibration.batches import Batch, count
 from edgebind.calibration.gate import Bars, Comparison
 from edgebind.calibration.quantise import Quantised, quantise
@@ -180,8 +181,10 @@ def _export_one(request: Request, original: Original, scratch: Path, told: _Told
     name = original.description.modality
     folder = scratch / f"{name}-{request.precision}"
     folder.mkdir()
+    windows = _windows(request, original, told)
     make = {"fp32": _fp32, "fp16": _fp16, "int8": _int8}[request.precision]
-    files, description, comparison, quantised = make(request, original, folder, told)
+    files, description, comparison, quantised = make(request, original, windows, folder, told)
+    files |= _reference(original, windows, files, folder, told)
     if len(original.bank):
         original.bank.to_npz(folder / bundle.LABELS)
         files[bundle.LABELS] = folder / bundle.LABELS
@@ -195,7 +198,41 @@ Made = tuple[Files, Manifest, Comparison | None, Quantised | None]
 Stage = Callable[[str], None]
 
 
-def _fp32(request: Request, original: Original, folder: Path, stage: _Told) -> Made:
+@dataclass(frozen=True, slots=True)
+class Windows:
+    """What an encoder is calibrated and judged on."""
+
+    calibration: list[Batch]
+    held_out: list[Batch]
+    """Of other recordings."""
+    kind: str = "recordings"
+
+
+def _windows(request: Request, original: Original, stage: Stage) -> Windows:
+    """Real recordings if there are any; to judge FP16 something must be found, and FP32 needs none."""
+    if request.checkpoint is None or request.calibration:
+        return Windows(*_recordings(request, original, stage))
+    if request.precision == "fp32":
+        return Windows([], [])
+    shape, dtype = _input_of(original)
+    return Windows([], [Batch("synthetic signals", parity.example(shape, dtype, batch=8))], "synthetic signals")
+
+
+def _reference(original: Original, windows: Windows, files: Files, folder: Path, stage: Stage) -> Files:
+    """What the device compares its sensor with, learnt with the graph that is right on every CPU."""
+    if not windows.calibration or not windows.held_out:
+        return {}
+    stage("what the sensor looks like")
+    graph = files.get(qdq.U8U8.file, files[bundle.ENCODER])
+    assert isinstance(graph, Path)
+    learnt = reference_.learn(graph, original.graph, original.description, windows.calibration, windows.held_out)
+    if learnt is None:
+        return {}
+    learnt.to_npz(folder / reference.FILE)
+    return {reference.FILE: folder / reference.FILE}
+
+
+def _fp32(request: Request, original: Original, windows: Windows, folder: Path, stage: _Told) -> Made:
     files: Files = {bundle.ENCODER: original.graph}
     data = original.graph.with_name(original.graph.name + ".data")
     if data.exists():
@@ -203,25 +240,18 @@ def _fp32(request: Request, original: Original, folder: Path, stage: _Told) -> M
     return files, original.description, None, None
 
 
-def _fp16(request: Request, original: Original, folder: Path, stage: _Told) -> Made:
+def _fp16(request: Request, original: Original, windows: Windows, folder: Path, stage: _Told) -> Made:
     stage("FP16 graph")
     graph = folder / bundle.ENCODER
     in_float = to_fp16(original.graph, graph)
-    batches, judged_on = _windows_for_fp16(request, original, stage)
+    batches = windows.held_out
     stage(f"gate on {count(batches)} windows")
     reference = engine.embed(original.graph, batches, optimise=True)
     comparison = gate.compare(reference, engine.embed(graph, batches, optimise=True), original.bank)
     gate.require(comparison, request.bars or gate.FP16, "FP16")
-    numbers = {**comparison.to_dict(), "judged_on": judged_on, "products_in_float32": in_float}
+    numbers = {**comparison.to_dict(), "judged_on": windows.kind, "products_in_float32": in_float}
     description = replace(original.description, precision="fp16", gate=numbers)
     return {bundle.ENCODER: graph}, description, comparison, None
-
-
-def _windows_for_fp16(request: Request, original: Original, stage: Stage) -> tuple[list[Batch], str]:
-    if request.checkpoint is None or request.calibration:
-        return _recordings(request, original, stage)[1], "recordings"
-    shape, dtype = _input_of(original)
-    return [Batch("synthetic signals", parity.example(shape, dtype, batch=8))], "synthetic signals"
 
 
 def _input_of(original: Original) -> tuple[tuple[int, ...], str]:
@@ -231,12 +261,11 @@ def _input_of(original: Original) -> tuple[tuple[int, ...], str]:
     return tuple(d.dim_value for d in tensor.shape.dim[1:]), "int64" if tensor.elem_type == 7 else "float32"
 
 
-def _int8(request: Request, original: Original, folder: Path, stage: _Told) -> Made:
-    calibration, held_out = _recordings(request, original, stage)
+def _int8(request: Request, original: Original, windows: Windows, folder: Path, stage: _Told) -> Made:
     made = quantise(
         original.graph,
-        calibration,
-        held_out,
+        windows.calibration,
+        windows.held_out,
         bank=original.bank,
         scratch=folder,
         progress=stage,

@@ -12,6 +12,7 @@ from edgebind.cli.options import Finite
 
 if TYPE_CHECKING:
     from edgebind.bundle import Bundle
+    from edgebind.drift import Detector
     from edgebind.labels import LabelBank
     from edgebind.sources.base import Source
     from edgebind.stream import Stream
@@ -48,6 +49,7 @@ SENSORS = {"imu": "IMU", "thermal": "thermal camera"}
     metavar="LIST",
     help="Units, such as acc=g,gyro=deg/s,time=ms of a table, or depth=mm, thermal=cK of frames.",
 )
+@click.option("--no-drift", is_flag=True, help="Do not compare the sensor with what its bundle was calibrated on.")
 @click.option("--threads", type=click.IntRange(1, 256), help="Upper bound of CPU threads.")
 @click.option("--backend", default="auto", show_default=True, help="Where to run the encoder.")
 @click.option("--duration", type=Finite(0, min_open=True), metavar="S", help="Stop after S seconds of signal.")
@@ -61,6 +63,7 @@ def command(
     labels_file: Path | None,
     rate: float | None,
     units_text: str | None,
+    no_drift: bool,
     threads: int | None,
     backend: str,
     duration: float | None,
@@ -68,7 +71,8 @@ def command(
     """Stream a sensor into the space and name what it sees.
 
     In a terminal the latest window is shown in one line; in a pipe every window is a line of JSON. A recording that
-    turns out to be faulty ends the run with one line; what was embedded before the fault is kept.
+    turns out to be faulty ends the run with one line; what was embedded before the fault is kept. A sensor that no
+    longer looks like what the bundle was calibrated on is told so in one line on standard error.
 
     \b
     edgebind run --sensor imu
@@ -83,7 +87,8 @@ def command(
         bank = _bank(labels_file, bundle)
         _ = bundle.backend  # loaded before the first sample comes, so that the first window does not wait for it
         source = _source(bundle, source_text, factor, rate, said)
-        _stream(bundle, source, bank, sink_texts or ("stdout",), factor, duration, embedding=not no_embedding)
+        shown = sink_texts or ("stdout",)
+        _stream(bundle, source, bank, shown, factor, duration, embedding=not no_embedding, drift=not no_drift)
 
 
 def _bundle(sensor: str | None, folder: Path | None, *, backend: str, threads: int | None) -> Bundle:
@@ -169,10 +174,12 @@ def _stream(
     duration: float | None,
     *,
     embedding: bool,
+    drift: bool,
 ) -> None:
     import contextlib
 
     from edgebind import sinks
+    from edgebind.sinks.drift import DriftSink
     from edgebind.sources.pacing import AT_ONCE
     from edgebind.stream import Stream
     from edgebind.window import make_windower
@@ -180,8 +187,20 @@ def _stream(
     windower = make_windower(bundle.manifest.window, bundle.manifest.modality)
     with contextlib.ExitStack() as stack:
         opened = [stack.enter_context(sinks.open_sink(text, embedding=embedding)) for text in sink_texts]
-        stream = Stream(source, windower, bundle, opened, bank=bank, live=speed != AT_ONCE, duration_s=duration)
-        _run(stream)
+        detector = _detector(bundle) if drift else None
+        if detector is not None:
+            opened.append(DriftSink(sys.stderr))
+        is_live = speed != AT_ONCE
+        _run(Stream(source, windower, bundle, opened, bank=bank, live=is_live, duration_s=duration, detector=detector))
+
+
+def _detector(bundle: Bundle) -> Detector | None:
+    """What compares the sensor with the calibration's, if the bundle remembers it."""
+    if bundle.reference is None:
+        return None
+    from edgebind.drift import Detector
+
+    return Detector(bundle.reference)
 
 
 def _run(stream: Stream) -> None:

@@ -1,7 +1,8 @@
 """JSON Lines: one object a line, flushed at each, so that whoever stops us finds whole lines only.
 
 {"sensor": "imu", "start_ns": 0, "stop_ns": 3000000000, "embedding": [...], "labels": {"a person walking": 0.93},
- "quality": {"coverage": 1.0, "gap_ms": 0.0, "saturated": 0.0}, "latency_ms": 1.6}
+ "quality": {"coverage": 1.0, "gap_ms": 0.0, "saturated": 0.0}, "latency_ms": 1.6,
+ "drift": {"p": 0.4, "drifted": false}}                  from the first whole block on, where the bundle has a reference
 """
 
 from __future__ import annotations
@@ -96,7 +97,7 @@ def to_json(embedding: Embedding, *, vector: bool = True) -> str:
         "labels": {prompt: round(share, 6) for prompt, share in embedding.labels.items()},
         "quality": embedding.quality.to_dict(),
         "latency_ms": round(embedding.latency_ms, 3),
-    }
+    } | ({"drift": embedding.drift.to_dict()} if embedding.drift is not None else {})
     middle = f', "embedding": {_floats(embedding.vector)}' if vector else ""
     return f"{before}{middle}, {json.dumps(after)[1:]}\n"
 

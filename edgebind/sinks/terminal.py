@@ -48,6 +48,8 @@ class TerminalSink(Closing):
         if quality.saturated > 0:
             parts.append(f"saturated {quality.saturated:.0%}")
         parts.append(f"{embedding.latency_ms:.1f} ms")
+        if embedding.drift is not None and embedding.drift.is_drifted:
+            parts.append("DRIFTED")
         return "  ".join(parts)
 
     def _labels(self, embedding: Embedding) -> str:

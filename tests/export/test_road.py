@@ -38,8 +38,10 @@ def test_the_starter_becomes_int8_bundles(
         assert bundle.manifest.precision == "int8"
         assert bundle.manifest.gate["cosine_mean"] >= 0.99
         assert set(bundle.manifest.files) == {
-            "encoder.onnx", "encoder.u8s8.onnx", "encoder.u8u8.onnx", "labels.npz", "ranges.json", "report.json"
+            "encoder.onnx", "encoder.u8s8.onnx", "encoder.u8u8.onnx", "labels.npz", "ranges.json", "reference.npz",
+            "report.json",
         }  # fmt: skip
+        assert bundle.reference is not None
         assert compile_rtx(exported.folder / "encoder.onnx") > 0
         _check_documents(exported.folder, starter.folder(bundle.manifest.modality, "fp32"))
 
