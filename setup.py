@@ -1,6 +1,6 @@
 """Three top-level folders install as parts of the package; every other datum stands in pyproject.toml."""
 
-from setuptools import find_namespace_packages, setup
+from setuptools import find_namespace_packages, find_packages, setup
 
 LAYERS = ("export", "calibration", "benchmarks")
 
@@ -11,7 +11,8 @@ def packages() -> dict[str, str]:
     for layer in LAYERS:
         # The links edgebind/<layer> are for editors and type checkers; the wheel takes the folders themselves.
         found = {name: folder for name, folder in found.items() if not f"{name}.".startswith(f"edgebind.{layer}.")}
-        found[f"edgebind.{layer}"] = layer
+        inner = find_packages(include=[layer, f"{layer}.*"])
+        found |= {f"edgebind.{name}": name.replace(".", "/") for name in inner}
     return found
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -71,6 +71,7 @@ class Graph:
         self.folder = folder
         self._onnx = require_onnx()
         self.weights = {tensor.name: tensor for tensor in model.graph.initializer}
+        self._changes: dict[str, list[Callable[[NDArray[Any]], NDArray[Any]]]] = {}
 
     @classmethod
     def read(cls, path: Path) -> Graph:
@@ -100,7 +101,13 @@ class Graph:
         return str(self.model.graph.output[0].name)
 
     def value(self, name: str) -> NDArray[Any]:
-        """The array of an initialiser, read from its file if it lies in one."""
+        """The array of an initialiser, read from its file if it lies in one, with its changes."""
+        value = self._stored(name)
+        for change in self._changes.get(name, ()):
+            value = change(value)
+        return value
+
+    def _stored(self, name: str) -> NDArray[Any]:
         tensor = self.weights[name]
         if not self.is_external(name):
             return self._onnx.numpy_helper.to_array(tensor)
@@ -112,6 +119,25 @@ class Graph:
 
     def is_external(self, name: str) -> bool:
         return bool(self._onnx.external_data_helper.uses_external_data(self.weights[name]))
+
+    def change(self, name: str, by: Callable[[NDArray[Any]], NDArray[Any]]) -> None:
+        """Let `value` return what `by` makes of it; neither the file nor the model's own tensor changes."""
+        self._changes.setdefault(name, []).append(by)
+
+    def is_changed(self, name: str) -> bool:
+        return name in self._changes
+
+    def add(self, name: str, value: NDArray[Any]) -> str:
+        """A new initialiser; returns its name."""
+        tensor = self.model.graph.initializer.add()
+        tensor.CopyFrom(self._onnx.numpy_helper.from_array(value, name))
+        self.weights[name] = tensor
+        return name
+
+    def forget(self) -> None:
+        """Drop what was derived from the nodes, after they were edited."""
+        for derived in ("layers", "readers", "rectified"):
+            self.__dict__.pop(derived, None)
 
     @cached_property
     def layers(self) -> tuple[Layer, ...]:
@@ -132,12 +158,17 @@ class Graph:
 
         ONNX Runtime drops a ReLU whose output is quantised with zero-point 0, so the range behind it is the one to use.
         """
+        behind = {layer.name: self.readers.get(layer.name, []) for layer in self.layers if layer.op == "Conv"}
+        return {str(r[0].output[0]): name for name, r in behind.items() if len(r) == 1 and r[0].op_type == "Relu"}
+
+    @cached_property
+    def readers(self) -> dict[str, list[onnx.NodeProto]]:
+        """Tensor -> the nodes that read it."""
         readers: dict[str, list[onnx.NodeProto]] = {}
         for node in self.model.graph.node:
             for name in node.input:
                 readers.setdefault(name, []).append(node)
-        behind = {layer.name: readers.get(layer.name, []) for layer in self.layers if layer.op == "Conv"}
-        return {str(r[0].output[0]): name for name, r in behind.items() if len(r) == 1 and r[0].op_type == "Relu"}
+        return readers
 
     def macs(self, example: NDArray[Any], path: Path) -> dict[str, int]:
         """Multiply-accumulates for one window of every Conv, Gemm and MatMul: {output tensor: count}.

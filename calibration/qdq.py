@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from edgebind.calibration.graph import Graph, Layer, require_onnx
 from edgebind.calibration.histogram import Range
 from edgebind.calibration.ranges import Ranges
+from edgebind.calibration.transforms import rewrites
 from edgebind.calibration.weights import SCALINGS, Scaling, symmetric_weight_scales
 from edgebind.errors import CalibrationError
 
@@ -124,6 +125,7 @@ def write(graph: Path, ranges: Ranges, scheme: Scheme, target: Path, keep: Colle
     """
     ranges.require_graph(graph)
     source = Graph.read(graph)
+    rewrites.apply(source, ranges.rewrites, keep)
     model = _Writer(source, ranges, scheme, frozenset(keep)).model()
     require_onnx().save(model, target)
 
@@ -252,8 +254,9 @@ class _Writer:
         return model
 
     def _take(self, graph: onnx.GraphProto, tensor: onnx.TensorProto) -> None:
-        if tensor.name in self._source.weights and self._source.is_external(tensor.name):
-            graph.initializer.append(self._onnx.numpy_helper.from_array(self._source.value(tensor.name), tensor.name))
+        source = self._source
+        if tensor.name in source.weights and (source.is_external(tensor.name) or source.is_changed(tensor.name)):
+            graph.initializer.append(self._onnx.numpy_helper.from_array(source.value(tensor.name), tensor.name))
         else:
             graph.initializer.append(tensor)
 

@@ -16,6 +16,8 @@ from edgebind.calibration.ladder import Outcome, ToHalf
 from edgebind.calibration.ranges import Ranges
 from edgebind.calibration.speed import Speed
 from edgebind.calibration.subject import Progress, Steps, Subject
+from edgebind.calibration.transforms import trial
+from edgebind.calibration.transforms.trial import Trial
 from edgebind.errors import CalibrationError
 from edgebind.labels import LabelBank
 
@@ -81,12 +83,13 @@ def quantise(
     judged_on = subject.affordable(calibration, 100, 96)
     method, scores = ladder.choose(subject, by_method, judged_on)
     chosen, of_weights = ladder.choose_weights(subject, by_method[method], judged_on)
+    chosen, trials = trial.improve(subject, chosen, calibration)
     held_out = subject.affordable(held_out, 600, 1024, least=2 * LEAST_GATE)
     outcome = ladder.climb(subject, chosen, calibration, held_out, bars, aim, state, to_half)
     progress("speed of INT8 against FP32")
     fast = qdq.U8S8 if cpu.sums_in_32_bits() else qdq.U8U8
     race = speed.measure(graph, outcome.files[fast.file], held_out[0].inputs[:1])
-    report = _report(subject, outcome, chosen, scores | of_weights, calibration, held_out, bars, race)
+    report = _report(subject, outcome, chosen, scores | of_weights, trials, calibration, held_out, bars, race)
     least = gate.worst(outcome.comparisons)
     share = subject.share(outcome.kept)
     return Quantised(outcome.files, chosen, least, outcome.kept, share, outcome.remainder.precision, race, report)
@@ -110,6 +113,7 @@ def _report(
     outcome: Outcome,
     ranges: Ranges,
     scores: dict[str, float],
+    trials: Sequence[Trial],
     calibration: Sequence[Batch],
     held_out: Sequence[Batch],
     bars: Bars,
@@ -122,6 +126,7 @@ def _report(
             "weights": ranges.weights,
             "cosine_on_calibration": {k: round(v, 6) for k, v in scores.items()},
         },
+        "transforms": [of.to_dict() for of in trials],
         "graphs": {
             scheme.file: {**outcome.comparisons[scheme.file].to_dict(), "as_written": not ladder.runs_here(scheme)}
             for scheme in qdq.SCHEMES

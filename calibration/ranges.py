@@ -9,7 +9,7 @@ import hashlib
 import json
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,8 @@ from edgebind.calibration.batches import Batch
 from edgebind.calibration.graph import Graph
 from edgebind.calibration.histogram import Histogram, Range
 from edgebind.calibration.observers import METHODS, Factory
+from edgebind.calibration.transforms import rewrites as rewrites_
+from edgebind.calibration.transforms.rewrites import Rewrites
 from edgebind.calibration.weights import LARGEST, SCALINGS
 from edgebind.errors import CalibrationError
 
@@ -40,9 +42,15 @@ class Ranges:
     weights: str = LARGEST
     """How weights get their scales, a key of `edgebind.calibration.weights.SCALINGS`."""
     format: str = FORMAT
+    rewrites: Rewrites = field(default_factory=Rewrites)
+    """What is done to the graph's constants first: the ranges are those of the graph so changed."""
 
     def to_json(self) -> str:
-        return json.dumps(asdict(self), indent=1) + "\n"
+        names = [name for name in self.__dataclass_fields__ if name != "rewrites"]
+        text = json.dumps({name: getattr(self, name) for name in names}, indent=1)
+        if self.rewrites:  # on one line: there may be a million numbers
+            text = f'{text[:-2]},\n "rewrites": {json.dumps(self.rewrites.to_dict())}\n}}'
+        return text + "\n"
 
     def require_graph(self, graph: Path) -> None:
         """Refuse ranges of another graph.
@@ -73,7 +81,10 @@ def from_json(text: str, where: str | Path = FILE) -> Ranges:
         weights = data.get("weights", LARGEST)  # files of the first days do not say
         if weights not in SCALINGS:
             raise ValueError(f"weights {weights!r}")
-        return Ranges(str(data["graph"]), str(data["method"]), int(data["windows"]), tensors, weights)
+        rewrites = rewrites_.from_dict(data["rewrites"]) if "rewrites" in data else Rewrites()
+        return Ranges(
+            str(data["graph"]), str(data["method"]), int(data["windows"]), tensors, weights, rewrites=rewrites
+        )
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise CalibrationError(
             f"not a ranges file: {error}", where=where, wanted=FORMAT, remedy="calibrate again"

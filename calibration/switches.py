@@ -10,7 +10,8 @@ takes seconds to be written and loaded; to turn a switch takes none.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,8 @@ from edgebind.calibration.batches import Batch, pieces
 from edgebind.calibration.graph import Graph, Layer, require_onnx
 from edgebind.calibration.qdq import Scheme
 from edgebind.calibration.ranges import Ranges
+from edgebind.calibration.transforms import rewrites
+from edgebind.calibration.transforms.rewrites import Rewrites
 from edgebind.closing import Closing
 
 if TYPE_CHECKING:
@@ -39,11 +42,14 @@ class Switchboard(Closing):
 
     def __init__(self, graph: Path, ranges: Ranges, scheme: Scheme, scratch: Path) -> None:
         source = Graph.read(graph)
+        scaled = Rewrites(ranges.rewrites.scalings)  # for good, whereas a layer's correction goes with its switch
+        rewrites.apply(source, scaled)
         self._names = [layer.name for layer in source.layers]
         with tempfile.TemporaryDirectory(dir=scratch) as folder:
             written = Path(folder) / scheme.file
-            qdq.write(graph, ranges, scheme, written)
-            switched = _Wiring(source, require_onnx().load(written), scheme).model()
+            qdq.write(graph, replace(ranges, rewrites=scaled), scheme, written)
+            corrections = ranges.rewrites.corrections
+            switched = _Wiring(source, require_onnx().load(written), scheme, corrections).model()
             written.unlink()
             self._session: Any = engine.session(_save(switched, written), graph, optimise=False)
         self._input = source.input
@@ -72,7 +78,9 @@ def _save(model: onnx.ModelProto, path: Path) -> Path:
 class _Wiring:
     """Puts a Where on every edge from a DequantizeLinear to the node that reads it."""
 
-    def __init__(self, source: Graph, written: onnx.ModelProto, scheme: Scheme) -> None:
+    def __init__(
+        self, source: Graph, written: onnx.ModelProto, scheme: Scheme, corrections: Mapping[str, Sequence[float]]
+    ) -> None:
         self._onnx = require_onnx()
         self._source = source
         self._graph = written.graph
@@ -81,6 +89,7 @@ class _Wiring:
         self._layers = {layer.name: layer for layer in source.layers}
         self._producers = {name: node for node in written.graph.node for name in node.output}
         self._known = {tensor.name for tensor in written.graph.initializer}
+        self._corrections = corrections
         self._owners = _owners(source) if scheme.integer_biases else {}
         self._nodes: list[onnx.NodeProto] = []
         self._conditions: dict[tuple[str, ...], str] = {}
@@ -91,6 +100,8 @@ class _Wiring:
                 for place, name in enumerate(node.input):
                     node.input[place] = self._switched(node, place, name)
             self._nodes.append(node)
+            if node.output and node.output[0] in self._corrections:
+                self._correct(node, self._layers[node.output[0]])
         del self._graph.node[:]
         self._graph.node.extend(self._nodes)
         shape = (len(self._place),)
@@ -123,6 +134,19 @@ class _Wiring:
             self._graph.initializer.append(tensor)
             self._known.add(new)
         return new
+
+    def _correct(self, node: onnx.NodeProto, layer: Layer) -> None:
+        """Add the layer's correction behind it, or zero when it is off."""
+        name = layer.name
+        rank = len(self._source.weights[layer.weight].dims)
+        value = np.array(self._corrections[name], np.float32).reshape(
+            (-1, *(1,) * (rank - 2 if layer.op == "Conv" else 0))
+        )
+        for suffix, constant in (("correction", value), ("nothing", np.float32(0))):
+            self._graph.initializer.append(self._onnx.numpy_helper.from_array(np.asarray(constant), f"{name}.{suffix}"))
+        shift = self._where([name], f"{name}.correction", f"{name}.nothing")
+        node.output[0] = f"{name}.uncorrected"
+        self._add("Add", [node.output[0], shift], name)
 
     def _where(self, owners: Sequence[str], integer: str, real: str) -> str:
         key = tuple(sorted(set(owners)))

@@ -18,7 +18,8 @@ CHANNELS, LENGTH, WIDTH, DIM = 3, 32, 8, 16
 def make_encoder(path: Path, *, outlier: float = 0.0, peak: float = 0.0, seed: int = 0) -> Path:
     """An encoder with two ways to be spoilt.
 
-    outlier: shifts one channel before the MatMul far from the rest, which 8 bits per tensor cannot hold.
+    outlier: shifts one channel before the MatMul far from the rest, which 8 bits per tensor cannot hold. It is added behind
+        the LayerNorm, where no transform can scale it away.
     peak: shifts one channel of what the second Conv writes, which is masked out at once: nobody reads it in 8 bits.
     """
     random = np.random.default_rng(seed)
@@ -30,7 +31,8 @@ def make_encoder(path: Path, *, outlier: float = 0.0, peak: float = 0.0, seed: i
         "w2": random.normal(size=(WIDTH, WIDTH, 3)) / 5,
         "b2": random.normal(size=WIDTH) / 4,
         "scale": np.ones(WIDTH),
-        "shift": shift,
+        "shift": np.zeros(WIDTH),
+        "outlier": shift,
         "w3": random.normal(size=(WIDTH, WIDTH)),
         "w4": random.normal(size=(DIM, WIDTH * LENGTH)) / 8,
         "b4": random.normal(size=DIM) / 4,
@@ -50,7 +52,8 @@ def make_encoder(path: Path, *, outlier: float = 0.0, peak: float = 0.0, seed: i
         make("Conv", ["r1", "w2", "b2"], ["c2"], pads=[1, 1]),
         make("Mul", ["c2", "mask"], ["masked"]),
         make("Transpose", ["masked"], ["t"], perm=[0, 2, 1]),
-        make("LayerNormalization", ["t", "scale", "shift"], ["n"]),
+        make("LayerNormalization", ["t", "scale", "shift"], ["normed" if outlier else "n"]),
+        *([make("Add", ["normed", "outlier"], ["n"])] if outlier else []),
         make("MatMul", ["n", "w3"], ["m"]),
         make("Reshape", ["m", "flat"], ["f"]),
         make("Gemm", ["f", "w4", "b4"], ["g"], transB=1),
@@ -62,7 +65,8 @@ def make_encoder(path: Path, *, outlier: float = 0.0, peak: float = 0.0, seed: i
         "tiny",
         [helper.make_tensor_value_info("input", TensorProto.FLOAT, ["batch", CHANNELS, LENGTH])],
         [helper.make_tensor_value_info("embedding", TensorProto.FLOAT, ["batch", DIM])],
-        [numpy_helper.from_array(v.astype(np.float32), k) for k, v in weights.items()] + [shape, axes],
+        [numpy_helper.from_array(v.astype(np.float32), k) for k, v in weights.items() if outlier or k != "outlier"]
+        + [shape, axes],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
     onnx.checker.check_model(model, full_check=True)

@@ -1,0 +1,169 @@
+"""Each transform is tried on calibration windows and kept where it brings embeddings nearer to FP32, beyond noise."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgebind.calibration import engine, qdq
+from edgebind.calibration import ranges as ranges_
+from edgebind.calibration.batches import Batch
+from edgebind.calibration.graph import Graph
+from edgebind.calibration.observers import METHODS
+from edgebind.calibration.ranges import Ranges
+from edgebind.calibration.subject import Subject
+from edgebind.calibration.transforms import correction, equalisation, rewrites, sites, smoothing, statistics
+from edgebind.calibration.transforms.rewrites import Rewrites, Scaling
+
+Floats = NDArray[np.float64]
+
+EQUIVALENT = 1e-5
+"""Largest difference of a value of a unit vector between an FP32 graph and its scaled twin."""
+LEAST_GAIN = 1e-6
+"""Of the mean cosine. Below it, a gain is float32's own rounding."""
+ERRORS = 2.0
+"""How many standard errors of the mean a gain must exceed, window by window."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """What one transform did to the cosine on calibration windows."""
+
+    name: str
+    places: int
+    """Pairs of layers, outlier channels' places or layers that it would change; 0 where the graph offers none."""
+    kept: bool = False
+    cosine_before: float | None = None
+    cosine_after: float | None = None
+    standard_error: float | None = None
+    """Of the gain."""
+    windows: int = 0
+    observer: str | None = None
+    """Method of the ranges behind `cosine_after`."""
+    fp32_difference: float | None = None
+    """Largest change of a vector's value that the transform makes in FP32; None where it makes none by design."""
+    settings: dict[str, float] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        return {k: float(f"{v:.7g}") if isinstance(v, float) else v for k, v in asdict(self).items()}
+
+
+def improve(subject: Subject, ranges: Ranges, batches: Sequence[Batch]) -> tuple[Ranges, list[Trial]]:
+    """Try each transform on top of those before it; returns the ranges with what was kept, and all trials.
+
+    Parameters
+    ----------
+    ranges: of the untouched graph, by the observer that suits it best.
+    batches: the windows they come from.
+    """
+    with tempfile.TemporaryDirectory(dir=subject.scratch) as aside:
+        bench = _Bench(subject, ranges, batches, Path(aside))
+        bench.scale(equalisation.METHOD, _equalised)
+        bench.scale(smoothing.METHOD, _smoothed)
+        bench.correct()
+    return bench.ranges, bench.trials
+
+
+Scalings = dict[Scaling, float | None]
+
+
+def _equalised(graph: Graph, path: Path, batches: Sequence[Batch]) -> Scalings:
+    return dict.fromkeys(equalisation.scalings(graph, sites.find(graph)))
+
+
+def _smoothed(graph: Graph, path: Path, batches: Sequence[Batch]) -> Scalings:
+    places = [site for site in sites.find(graph) if smoothing.suits(site)]
+    tensors = list(dict.fromkeys(layer.activation for site in places for layer in site.layers))
+    if not places:
+        return {}
+    return {**smoothing.scalings(graph, places, statistics.collect(path, tensors, batches))}
+
+
+class _Bench:
+    """The graph as it stands, how near its INT8 form is to FP32, and the trials so far."""
+
+    def __init__(self, subject: Subject, ranges: Ranges, batches: Sequence[Batch], folder: Path) -> None:
+        self._subject = subject
+        self._folder = folder
+        self._batches = batches
+        self._judged_on = subject.affordable(batches, 100, 96)
+        self._reference = engine.embed(subject.graph, self._judged_on, optimise=True)
+        self._path = subject.graph
+        self.ranges = ranges
+        self._cosines = self._judge(ranges)
+        self.trials: list[Trial] = []
+
+    def scale(self, method: str, find: Callable[[Graph, Path, Sequence[Batch]], Scalings]) -> None:
+        """Try a transform of the FP32 graph, and measure ranges anew behind it."""
+        self._subject.progress(f"trying {method}")
+        found = find(self._graph(), self._path, self._batches)
+        if not found:
+            self.trials.append(Trial(method, 0))
+            return
+        changed = Rewrites((*self.ranges.rewrites.scalings, *found), self.ranges.rewrites.corrections)
+        path = self._folder / f"{method}.onnx"
+        rewrites.write(self._subject.graph, changed, path)
+        difference = float(np.abs(engine.embed(path, self._judged_on, optimise=True) - self._reference).max())
+        candidates = [
+            replace(self.ranges, method=of.method, tensors=of.tensors, rewrites=changed) for of in self._collect(path)
+        ]
+        cosines = [self._judge(of) for of in candidates]
+        best = int(np.argmax([values.mean() for values in cosines]))
+        settings = {scaling.tensor: setting for scaling, setting in found.items() if setting is not None}
+        trial = Trial(method, len(found), fp32_difference=difference, settings=settings)
+        if self._decide(trial, candidates[best], cosines[best], difference <= EQUIVALENT):
+            self._path = path
+
+    def _collect(self, path: Path) -> list[Ranges]:
+        """By the observer that suited the graph before, and by min-max, which clips nothing where nothing sticks out."""
+        methods = {name: METHODS[name] for name in (self.ranges.method, "minmax")}
+        return list(ranges_.collect(path, self._batches, methods).values())
+
+    def correct(self) -> None:
+        """Try the correction of biases."""
+        self._subject.progress(f"trying {correction.METHOD}")
+        quantised = self._write(self.ranges)
+        found = correction.corrections(self._path, quantised, self._subject.layers, self._judged_on)
+        candidate = replace(self.ranges, rewrites=replace(self.ranges.rewrites, corrections=found))
+        self._decide(Trial(correction.METHOD, len(found)), candidate, self._judge(candidate), True)
+
+    def _graph(self) -> Graph:
+        graph = Graph.read(self._subject.graph)
+        rewrites.apply(graph, self.ranges.rewrites)
+        return graph
+
+    def _judge(self, ranges: Ranges) -> Floats:
+        """Cosine of each window's vector in the TensorRT graph to that in FP32."""
+        found = engine.embed(self._write(ranges), self._judged_on, optimise=False)
+        cosines: Floats = np.einsum("ij,ij->i", self._reference.astype(np.float64), found.astype(np.float64))
+        return cosines
+
+    def _write(self, ranges: Ranges) -> Path:
+        target = self._folder / "trial.onnx"
+        qdq.write(self._subject.graph, ranges, qdq.TENSORRT, target)
+        return target
+
+    def _decide(self, trial: Trial, ranges: Ranges, cosines: Floats, equivalent: bool) -> bool:
+        gains = cosines - self._cosines
+        error = float(gains.std(ddof=1) / np.sqrt(len(gains)))
+        kept = equivalent and bool(gains.mean() > max(LEAST_GAIN, ERRORS * error))
+        self.trials.append(
+            replace(
+                trial,
+                kept=kept,
+                cosine_before=float(self._cosines.mean()),
+                cosine_after=float(cosines.mean()),
+                standard_error=error,
+                windows=len(gains),
+                observer=ranges.method,
+            )
+        )
+        if kept:
+            self.ranges, self._cosines = ranges, cosines
+        return kept
