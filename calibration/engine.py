@@ -115,4 +115,4 @@ def session(source: str | bytes | Path, graph: Path, *, optimise: bool = True) -
     try:
         return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's exceptions share no base class
-        raise BackendError(f"onnxruntime cannot load it: {str(error).splitlines()[0][:300]}", where=where) from error
+        raise BackendError(f"onnxruntime cannot load it: {str(error).splitlines()[0][:300]}", where=graph) from error

@@ -145,7 +145,7 @@ class _Wiring:
         for suffix, constant in (("correction", value), ("nothing", np.float32(0))):
             self._graph.initializer.append(self._onnx.numpy_helper.from_array(np.asarray(constant), f"{name}.{suffix}"))
         shift = self._where([name], f"{name}.correction", f"{name}.nothing")
-        node.output[0] = f"{name}.uncorrected"
+        node.name = node.output[0] = f"{name}.uncorrected"
         self._add("Add", [node.output[0], shift], name)
 
     def _where(self, owners: Sequence[str], integer: str, real: str) -> str:

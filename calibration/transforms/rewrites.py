@@ -169,7 +169,7 @@ def bias_behind(graph: Graph, layer: Layer) -> str | None:
 def _insert_add(graph: onnx.GraphProto, node: onnx.NodeProto, bias: str) -> None:
     """Readers keep the tensor's name, so its range still holds."""
     name = node.output[0]
-    node.output[0] = f"{name}.uncorrected"
+    node.name = node.output[0] = f"{name}.uncorrected"
     place = list(graph.node).index(node)
     graph.node.insert(place + 1, require_onnx().helper.make_node("Add", [node.output[0], bias], [name], name=name))
 
