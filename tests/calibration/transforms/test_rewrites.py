@@ -100,7 +100,8 @@ def test_a_switchboard_turns_a_correction_with_its_layer(
             qdq.write(encoder, spans, scheme, tmp_path / "written.onnx", layers - quantised)
             expected = engine.embed(tmp_path / "written.onnx", walks[:1], optimise=False)
             # an int32 bias is rounded, which shifts a value here and there by a step of the next layer's
-            assert np.abs(board.embed(walks[:1], quantised) - expected).mean() < 1e-4
+            most = 3e-4 if scheme.integer_biases else 1e-7
+            assert np.abs(board.embed(walks[:1], quantised) - expected).mean() < most
 
 
 def test_what_does_not_fit_is_refused(encoder: Path) -> None:
