@@ -7,10 +7,9 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from edgebind import atomic
+from edgebind import atomic, drawing
 from edgebind.benchmarks import pictures, table
-from edgebind.evaluate import plots
-from edgebind.evaluate.page import STYLE
+from edgebind.page import document
 
 Report = Mapping[str, Any]
 TITLE = "Encoders against the clock"
@@ -24,14 +23,14 @@ def write(path: Path, report: Report) -> None:
     MissingDependencyError: matplotlib is not installed.
     StorageError: the disk is full or cannot be written.
     """
-    with plots.style():
+    with drawing.style():
         page = to_html(report)
     with atomic.file(path) as scratch:
         scratch.write_text(page, encoding="utf-8")
 
 
 def to_html(report: Report) -> str:
-    """The whole page; called within `plots.style()`."""
+    """The whole page; called within `drawing.style()`."""
     machine, named = report["machine"], table.names(report)
     about = f"{machine['cpu']}, {machine['cpus']} processors; edgebind {report['edgebind']}"
     parts = [
@@ -47,14 +46,12 @@ def to_html(report: Report) -> str:
         listing([["", ""], *_described(machine)]),
     ]
     title = f"{TITLE}: {', '.join(named.values())}"
-    head = '<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
-    body = "\n".join(parts)
-    return f'<!doctype html>\n<html lang="en"><head>{head}<title>{escape(title)}</title><style>{STYLE}</style></head>\n<body>\n{body}\n</body></html>\n'
+    return document(title, parts)
 
 
 def _figures(report: Report) -> Iterator[str]:
     for caption, figure in pictures.of(report):
-        yield f"<figure><figcaption>{escape(caption)}</figcaption>{plots.svg(figure, caption)}</figure>"
+        yield f"<figure><figcaption>{escape(caption)}</figcaption>{drawing.svg(figure, caption)}</figure>"
 
 
 def _fresh(report: Report) -> Iterator[str]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edgebind.benchmarks import table
-from edgebind.evaluate.plots import COLOURS, INK, MARKS, RULE
+from edgebind.drawing import COLOURS, INK, MARKS, RULE
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -8,7 +8,7 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgebind import atomic
+from edgebind import atomic, drawing
 from edgebind.evaluate import plots
 from edgebind.evaluate.report import (
     DECIMALS,
@@ -22,36 +22,12 @@ from edgebind.evaluate.report import (
     warnings_of,
 )
 from edgebind.evaluate.retrieval import DEPTHS
+from edgebind.page import document, figure, listing
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 FILE, PLOT = "report.html", "plot.png"
-
-STYLE = """
-:root { color-scheme: light dark; --ground: #fbfbfa; --ink: #1b1d21; --soft: #5d636e; --line: #d9dbe0; --card: #ffffff; --best: #0f6b45; }
-@media (prefers-color-scheme: dark) {
-  :root { --ground: #15171b; --ink: #e6e7ea; --soft: #a2a8b3; --line: #33373f; --card: #1c1f25; --best: #6fd3a4; }
-}
-* { box-sizing: border-box; }
-body { margin: 0 auto; max-width: 78rem; padding: 2rem 1.25rem 4rem; background: var(--ground); color: var(--ink);
-  font: 15px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, "DejaVu Sans", sans-serif; }
-h1 { font-size: 1.7rem; margin: 0 0 .25rem; } h2 { font-size: 1.2rem; margin: 2.6rem 0 .6rem; } h3 { font-size: 1rem; margin: 0 0 .4rem; }
-p { margin: .3rem 0; } .soft { color: var(--soft); }
-.wide { overflow-x: auto; } table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .9rem; }
-th, td { padding: .28rem .55rem; text-align: right; white-space: nowrap; border-bottom: 1px solid var(--line); }
-th { color: var(--soft); font-weight: 600; } th:first-child, td:first-child, .left { text-align: left; }
-td:first-child, th:first-child { position: sticky; left: 0; background: var(--ground); }
-tr.question td { padding-top: .9rem; font-weight: 600; } td.headline { font-weight: 600; } td.best { color: var(--best); }
-td.wrap { white-space: normal; min-width: 14rem; }
-.cards { display: flex; flex-wrap: wrap; gap: 1rem; align-items: flex-start; }
-.note { border-left: 3px solid #d9822b; padding-left: .6rem; }
-figure { margin: 0; padding: .9rem 1rem; background: var(--card); border: 1px solid var(--line); border-radius: .5rem; max-width: 100%; }
-figure svg { display: block; max-width: 100%; height: auto; color: var(--ink); } figcaption { font-weight: 600; margin-bottom: .5rem; }
-figure.glance { margin-top: 1rem; } figure.glance svg { width: 100%; }
-svg text { font-family: inherit !important; }
-@media print { body { max-width: none; } figure { break-inside: avoid; } }
-"""
 
 
 def write(folder: Path, report: Report) -> None:
@@ -62,8 +38,8 @@ def write(folder: Path, report: Report) -> None:
     MissingDependencyError: matplotlib is not installed.
     StorageError: the disk is full or cannot be written.
     """
-    with plots.style():
-        page, picture = to_html(report), plots.png(plots.summary(report))
+    with drawing.style():
+        page, picture = to_html(report), drawing.png(plots.summary(report))
     with atomic.file(folder / FILE) as scratch:
         scratch.write_text(page, encoding="utf-8")
     with atomic.file(folder / PLOT) as scratch:
@@ -71,26 +47,20 @@ def write(folder: Path, report: Report) -> None:
 
 
 def to_html(report: Report) -> str:
-    """The whole page; called within `plots.style()`."""
+    """The whole page; called within `drawing.style()`."""
     names = ", ".join(dict.fromkeys(one["name"] for one in report["datasets"]))
     title = f"Encoders side by side: {', '.join(encoders_of(report))}"
     parts = [
         "<h1>Encoders side by side</h1>",
         f'<p class="soft">On {escape(names)}; edgebind {escape(report["edgebind"])}, {escape(str(report["machine"]["cpu"]))}</p>',
         *(f'<p class="note">{escape(line)}</p>' for line in warnings_of(report)),
-        _figure(plots.svg(plots.summary(report), "summary"), "Everything at a glance", "glance"),
+        figure(drawing.svg(plots.summary(report), "summary"), "Everything at a glance", "glance"),
         f'<h2>Side by side</h2><div class="wide">{_table(report)}</div>',
         '<p class="soft">Percent, but for ranks, cosines and p. Coloured: the best of several encoders.</p>',
         *_questions(report),
         *_about(report),
     ]
-    head = '<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
-    body = "\n".join(parts)
-    return f'<!doctype html>\n<html lang="en"><head>{head}<title>{escape(title)}</title><style>{STYLE}</style></head>\n<body>\n{body}\n</body></html>\n'
-
-
-def _figure(svg: str, caption: str, kind: str = "") -> str:
-    return f"<figure class='{kind}'><figcaption>{escape(caption)}</figcaption>{svg}</figure>"
+    return document(title, parts)
 
 
 # --- the table --------------------------------------------------------------------------------------------------------
@@ -138,14 +108,14 @@ def _questions(report: Report) -> Iterator[str]:
 def _pictures(report: Report, together: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     """What explains the numbers of one question; nothing where there is no more to say."""
     first = together[0]
-    figure = _drawn(report, together)
-    if figure is not None:
+    drawn = _drawn(report, together)
+    if drawn is not None:
         way = first["subject"].partition(": ")[2]
         about = (
             "zero-shot, what was named what" if first["task"] == "zero-shot" else task_of(first).partition(", mean")[0]
         )
         caption = f"{way}, {about}" if way else about
-        yield _figure(plots.svg(figure, f"{first['subject']} {first['task']}"), caption)
+        yield figure(drawing.svg(drawn, f"{first['subject']} {first['task']}"), caption)
 
 
 def _drawn(report: Report, together: Sequence[Mapping[str, Any]]) -> Figure | None:
@@ -167,20 +137,12 @@ def _drawn(report: Report, together: Sequence[Mapping[str, Any]]) -> Figure | No
 
 def _about(report: Report) -> Iterator[str]:
     columns = ("name", "model", "space", "modality", "dim", "precision", "runtime")
-    yield "<h2>Encoders</h2>" + _listing(columns, [[str(one[key]) for key in columns] for one in report["encoders"]])
+    yield "<h2>Encoders</h2>" + listing(columns, [[str(one[key]) for key in columns] for one in report["encoders"]])
     notes = [
         [one["name"], one["spec"], "; ".join(f"{key}: {value}" for key, value in one["notes"].items())]
         for one in report["datasets"]
     ]
-    yield "<h2>Data sets</h2>" + _listing(("name", "given as", "notes"), notes)
+    yield "<h2>Data sets</h2>" + listing(("name", "given as", "notes"), notes)
     if report["left_out"]:
         lines = "".join(f"<li>{escape(line)}</li>" for line in report["left_out"])
         yield f"<h2>Left out</h2><ul>{lines}</ul>"
-
-
-def _listing(heads: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
-    head = "".join(f'<th class="left">{escape(text)}</th>' for text in heads)
-    body = "".join(
-        "<tr>" + "".join(f'<td class="left wrap">{escape(cell)}</td>' for cell in line) + "</tr>" for line in lines
-    )
-    return f'<div class="wide"><table><tr>{head}</tr>{body}</table></div>'

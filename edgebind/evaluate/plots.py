@@ -1,32 +1,19 @@
-"""Pictures of a report: one plot with everything, and for each question what explains its number.
-
-SVG for a page that may be light or dark: what is ink in the picture takes the colour of the page's text. Needs matplotlib
-(extra: evaluate).
-"""
+"""Pictures of a report: one plot with everything, and for each question what explains its number."""
 
 from __future__ import annotations
 
-import io
-import re
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edgebind import extras
-from edgebind.errors import MissingDependencyError
+from edgebind.drawing import COLOURS, INK, MARKS, RULE, blank
 from edgebind.evaluate.report import Report, encoders_of, questions_of, title_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-COLOURS = ("#3b7dd8", "#e08a1e", "#2a9d74", "#c0569b", "#7a6fd0", "#b5762a", "#4aa3c0", "#d1495b")
-"""Of the encoders, in their order; told apart by the colour-blind, and on light and dark ground alike."""
-MARKS = ("o", "s", "^", "D", "v", "P", "X", "*")
-INK, RULE = "#111213", "#8a8f98"
-"""Stands for the page's own ink in an SVG; lines that may be faint on any ground."""
 MANY = 14
 """Classes from which on a confusion matrix has no numbers in its cells."""
 TOO_MANY = 60
@@ -34,79 +21,6 @@ TOO_MANY = 60
 PAPER_MARKS = {"imagebind": ("D", "ImageBind, published"), "supervised": ("*", "supervised, published")}
 
 Result = Mapping[str, Any]
-
-
-def require() -> None:
-    """Find out before hours of work, not after.
-
-    Raises
-    ------
-    MissingDependencyError: matplotlib is not installed.
-    """
-    try:
-        import matplotlib  # noqa: F401
-    except ImportError as error:
-        raise MissingDependencyError("matplotlib is not installed", remedy=extras.remedy("evaluate")) from error
-
-
-@contextmanager
-def style() -> Iterator[None]:
-    """Everything is drawn inside of it.
-
-    Raises
-    ------
-    MissingDependencyError: matplotlib is not installed.
-    """
-    require()
-    import matplotlib
-
-    inked: dict[Any, Any] = dict.fromkeys(
-        ("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color", "axes.titlecolor"), INK
-    )
-    look: dict[Any, Any] = {
-        "svg.fonttype": "none",
-        "font.family": "sans-serif",
-        "font.size": 9.5,
-        "axes.spines.top": False,
-        "axes.spines.right": False,
-        "grid.color": RULE,
-        "grid.alpha": 0.3,
-        "legend.frameon": False,
-        "figure.constrained_layout.use": True,
-    }
-    with matplotlib.rc_context({**look, **inked}):
-        yield
-
-
-def svg(figure: Figure, name: str) -> str:
-    """A figure as an element of a page; `name` keeps its ids apart from those of other figures."""
-    import matplotlib
-
-    stream = io.StringIO()
-    with matplotlib.rc_context({"svg.hashsalt": name}):
-        figure.savefig(stream, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
-    text = stream.getvalue()
-    return re.sub(r"\s*<metadata>.*?</metadata>", "", text[text.index("<svg") :], flags=re.S).replace(
-        INK, "currentColor"
-    )
-
-
-def png(figure: Figure) -> bytes:
-    """A figure on white, for slides and issues."""
-    stream = io.BytesIO()
-    figure.savefig(stream, format="png", dpi=160, facecolor="white")
-    return stream.getvalue()
-
-
-def _figure(width: float, height: float, columns: int = 1) -> tuple[Figure, list[Axes]]:
-    """Inches; without pyplot, which keeps every figure it makes."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height))
-    FigureCanvasAgg(figure)
-    axes = figure.subplots(1, columns, squeeze=False)
-    return figure, list(axes[0])
 
 
 def _look(report: Report) -> dict[str, dict[str, Any]]:
@@ -123,7 +37,7 @@ def _look(report: Report) -> dict[str, dict[str, Any]]:
 def summary(report: Report) -> Figure:
     """Every question a line, every encoder a mark on it; what chance and the literature get stands beside."""
     questions, look = questions_of(report), _look(report)
-    figure, (axes,) = _figure(9.5, 1.3 + 0.36 * len(questions))
+    figure, (axes,) = blank(9.5, 1.3 + 0.36 * len(questions))
     named: dict[str, Any] = {}
     for line, together in enumerate(questions):
         first = together[0]
@@ -175,7 +89,7 @@ def confusions(together: Sequence[Result]) -> Figure | None:
         return None
     classes = shown[0]["details"]["classes"]
     side = min(5.2, 1.9 + 0.42 * len(classes)) if len(classes) < MANY else 5.2
-    figure, all_axes = _figure(side * len(shown) + (0.5 if len(classes) <= TOO_MANY else 0), side, len(shown))
+    figure, all_axes = blank(side * len(shown) + (0.5 if len(classes) <= TOO_MANY else 0), side, len(shown))
     for axes, result in zip(all_axes, shown, strict=True):
         _confusion(axes, np.array(result["details"]["confusion"]), classes)
         axes.set_title(result["encoder"], fontsize=10)
@@ -213,7 +127,7 @@ def _short(name: str) -> str:
 
 def few_shot_curves(report: Report, together: Sequence[Result], zero_shot: Sequence[Result]) -> Figure:
     """A probe's curve for each encoder, with the spread of its draws; dashed, what prompts alone get."""
-    figure, (axes,) = _figure(5.2, 3.4)
+    figure, (axes,) = blank(5.2, 3.4)
     look = _look(report)
     for result in together:
         points = result["details"]["points"]
@@ -239,7 +153,7 @@ def few_shot_curves(report: Report, together: Sequence[Result], zero_shot: Seque
 
 def bars(report: Report, together: Sequence[Result], names: Sequence[str]) -> Figure:
     """Metrics of one question as bars, encoders side by side, beside chance and what ImageBind's authors report."""
-    figure, (axes,) = _figure(5.2, 3.2)
+    figure, (axes,) = blank(5.2, 3.2)
     look, width = _look(report), 0.8 / len(together)
     named: dict[str, Any] = {}
     for at, result in enumerate(together):

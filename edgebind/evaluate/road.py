@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from edgebind import atomic
+from edgebind import atomic, drawing
 from edgebind.errors import OptionError
-from edgebind.evaluate import few_shot, page, plots, prompt_file, report
+from edgebind.evaluate import few_shot, page, prompt_file, report
 from edgebind.evaluate.dataset import Classification, Dataset, Pairing, Recordings
 from edgebind.evaluate.datasets import open_dataset
 from edgebind.evaluate.encoders import HERE, Where
@@ -54,7 +54,7 @@ def run(request: Request, progress: Progress = lambda stage, step, steps: None) 
     MissingDependencyError: a package that is needed, before anything is computed.
     StorageError: the disk is full or cannot be written.
     """
-    plots.require()
+    drawing.require()
     if "few-shot" in request.options.tasks:
         few_shot.require()
     atomic.make_folder(request.out)

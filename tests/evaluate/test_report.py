@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from edgebind import drawing
 from edgebind.evaluate import page, plots, report
 from edgebind.evaluate.dataset import Published
 from edgebind.evaluate.report import Report
@@ -181,11 +182,11 @@ def test_the_page_needs_nothing_else_and_is_whole(found: Report, tmp_path: Path)
 
 
 def test_ink_takes_the_colour_of_the_page(found: Report) -> None:
-    with plots.style():
-        drawn = plots.svg(plots.summary(found), "a")
-        again = plots.svg(plots.summary(found), "a")
-        other = plots.svg(plots.summary(found), "b")
-    assert plots.INK not in drawn
+    with drawing.style():
+        drawn = drawing.svg(plots.summary(found), "a")
+        again = drawing.svg(plots.summary(found), "a")
+        other = drawing.svg(plots.summary(found), "b")
+    assert drawing.INK not in drawn
     assert "currentColor" in drawn
     assert drawn == again  # no date, no random ids
     ids = [set(re.findall(r'id="(m[0-9a-f]{8,}|p[0-9a-f]{8,})"', one)) for one in (drawn, other)]
@@ -200,9 +201,9 @@ def test_a_report_is_kept_as_it_is(found: Report, tmp_path: Path) -> None:
 def test_a_matrix_of_many_classes_has_no_names(found: Report) -> None:
     count = 80
     details = {"classes": [f"class {at}" for at in range(count)], "confusion": np.eye(count, dtype=int).tolist()}
-    with plots.style():
+    with drawing.style():
         figure = plots.confusions([{**found["results"][0], "details": details}])
         assert figure is not None
-        drawn = plots.svg(figure, "many")
+        drawn = drawing.svg(figure, "many")
     assert "class 7" not in drawn
     assert "<image" in drawn
