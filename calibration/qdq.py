@@ -42,7 +42,7 @@ class Scheme:
     integer_biases: bool
     """int32 biases, and 8-bit outputs of convolutions: without them ONNX Runtime has no integer kernel."""
     half_scales: bool
-    """Scales are numbers that half holds exactly, so that what is not INT8 may be FP16 at no further loss."""
+    """Scales of activations are numbers that half holds exactly, so that what is not INT8 may be FP16 at no further loss."""
 
 
 TENSORRT = Scheme("encoder.onnx", False, False, False, True)
@@ -93,6 +93,11 @@ def next_halves(scales: Array) -> Array:
     return np.where(np.isfinite(found), found, scales).astype(np.float32)
 
 
+def weight_scales(weight: Array, axis: int, least: Array | float, scaling: Scaling) -> Array:
+    """One for each output channel, that half holds: in all schemes, so that the integers and what they lose are the same."""
+    return next_halves(np.maximum(scaling(weight, axis), least).astype(np.float32))
+
+
 def quantise_weight(
     weight: Array, axis: int, scheme: Scheme, least: Array | float = 0.0, scaling: Scaling = symmetric_weight_scales
 ) -> tuple[Array, Grid]:
@@ -103,7 +108,7 @@ def quantise_weight(
     least: smallest scale of each channel, see `_Writer._least_scales`.
     scaling: how each channel gets its scale, see `edgebind.calibration.weights`.
     """
-    scales = _stored(np.maximum(scaling(weight, axis), least).astype(np.float32), scheme)
+    scales = weight_scales(weight, axis, least, scaling)
     shape = [1] * weight.ndim
     shape[axis] = -1
     integers = np.clip(np.rint(weight / scales.reshape(shape)), -127, 127)
@@ -218,7 +223,7 @@ class _Writer:
         name = f"{layer.name}.bias"
         assert layer.bias is not None
         scale = activation_grid(self._range(layer.activation), self._scheme).scale
-        weights = np.maximum(self._scaling(self._source.value(layer.weight), layer.axis), self._least_scales(layer))
+        weights = weight_scales(self._source.value(layer.weight), layer.axis, self._least_scales(layer), self._scaling)
         scales = (scale * weights.astype(np.float32)).astype(np.float32)
         integers = np.rint(self._source.value(layer.bias).astype(np.float64) / scales)
         self._store(f"{name}.q32", integers.astype(np.int32))

@@ -42,13 +42,25 @@ def test_grids_worked_by_hand() -> None:
 
 
 def test_weights_worked_by_hand() -> None:
-    weight = np.array([[1.27, -0.635], [0.0, 0.0]], np.float32)
+    weight = np.array([[127, -63.5], [0, 0]], np.float32) / 128  # a step of 1/128, which half holds
     integers, grid = qdq.quantise_weight(weight, 0, qdq.U8S8)
     assert integers.tolist() == [[127, -64], [0, 0]]
-    assert grid.scale.tolist() == pytest.approx([0.01, 1])
+    assert grid.scale.tolist() == [1 / 128, 1]
     shifted, grid = qdq.quantise_weight(weight, 0, qdq.U8U8)
     assert shifted.tolist() == [[255, 64], [128, 128]]
     assert grid.zero.tolist() == [128, 128]
+
+
+def test_all_schemes_store_the_same_integers(encoder: Path, spans: Ranges) -> None:
+    """So one correction of biases suits all: what rounding loses is the same."""
+    of = [
+        numpy_helper.to_array(t)
+        for s in qdq.SCHEMES
+        for t in written(encoder, spans, s).graph.initializer
+        if t.name == "w2.q8"
+    ]
+    np.testing.assert_array_equal(of[0], of[1])
+    np.testing.assert_array_equal(of[0], of[2].astype(int) - 128)
 
 
 def test_the_tensorrt_graph_is_symmetric_and_has_no_integer_bias(encoder: Path, spans: Ranges) -> None:
