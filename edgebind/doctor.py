@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import importlib
 import importlib.metadata
 import importlib.util
@@ -13,8 +12,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgebind import cpu, extras
-from edgebind.errors import EdgebindError
+from edgebind import cpu, cuda, extras
+from edgebind.errors import EdgebindError, MissingDependencyError
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,21 +35,9 @@ def examine() -> list[Finding]:
 
 
 def cuda_driver() -> tuple[bool, str]:
-    """Whether a CUDA driver answers, and its version or the reason why not.
-
-    TensorRT's own objects break, and can crash the process, where there is no driver, so this asks the driver itself,
-    through ctypes, before anything of TensorRT is touched.
-    """
-    try:
-        driver = ctypes.CDLL("libcuda.so.1")
-    except OSError:
-        return False, "no NVIDIA driver (libcuda.so.1 is not there)"
-    code = driver.cuInit(0)
-    if code != 0:
-        return False, f"the NVIDIA driver does not start (cuInit gave {code})"
-    version = ctypes.c_int()
-    driver.cuDriverGetVersion(ctypes.byref(version))
-    return True, f"CUDA driver {version.value // 1000}.{version.value % 1000 // 10}"
+    """Whether a CUDA driver answers, and its version or the reason why not."""
+    found = cuda.driver()
+    return found.is_there, str(found)
 
 
 def _machine() -> Iterator[Finding]:
@@ -62,10 +49,16 @@ def _machine() -> Iterator[Finding]:
     yield Finding("machine", "cpu", True, f"{os.cpu_count()} processors, {cpu.default_threads()} used; {kernels}")
     free = shutil.disk_usage(Path.cwd()).free / 1e9
     yield Finding("machine", "disk", free > 1, f"{free:.1f} GB free here", "" if free > 1 else "free some space")
-    present, detail = cuda_driver()
-    yield Finding(
-        "machine", "gpu", present, detail, "" if present else "fine for CPU use; a Jetson has it from JetPack"
-    )
+    yield _gpu()
+
+
+def _gpu() -> Finding:
+    try:
+        found = cuda.devices()
+    except MissingDependencyError as error:
+        return Finding("machine", "gpu", False, error.what, "fine for CPU use; a Jetson has it from JetPack")
+    seen = ", ".join(f"{device}, {device.memory / 1e9:.1f} GB" for device in found) or "no GPU"
+    return Finding("machine", "gpu", bool(found), f"{cuda.driver()}: {seen}", "" if found else "see nvidia-smi")
 
 
 def _board() -> str:
@@ -77,18 +70,30 @@ def _board() -> str:
 
 def _backends() -> Iterator[Finding]:
     yield _package("backend", "onnxruntime", extras.remedy("cpu"), probe=_onnxruntime_providers)
-    present, reason = cuda_driver()
-    for module, remedy in (
+    for name, remedy in (
         ("tensorrt", f"comes with JetPack; elsewhere: {extras.remedy('tensorrt')}"),
-        # The bindings' wheel names its module so; NVIDIA's meta package adds the plain name.
-        ("tensorrt_rtx_bindings", extras.remedy("rtx")),
+        ("rtx", extras.remedy("rtx")),
     ):
-        found = _package("backend", module, remedy)
-        if found.ok and not present:
-            found = Finding(
-                "backend", module, False, f"{found.detail}, but {reason}", "it can build engines, not run them"
-            )
-        yield found
+        yield _tensorrt(name, remedy)
+
+
+def _tensorrt(name: str, remedy: str) -> Finding:
+    """Whether engines of this flavour run here; where they do not, whether they can be built at least."""
+    from edgebind.engines import builder, flavour
+
+    loaded, reason = flavour.probe(name)
+    if loaded is None:
+        return Finding("backend", name, False, reason, remedy)
+    try:
+        loaded.require_driver()
+        device = cuda.device()
+        known = builder.targets(loaded)
+        if known and device.sm not in known:
+            raise MissingDependencyError(f"it does not know {device}", remedy="take --flavour tensorrt")
+    except MissingDependencyError as error:
+        advice = "edgebind build --target builds engines for other machines" if loaded.builds_without_gpu else ""
+        return Finding("backend", name, False, f"{loaded}, but {error.what}", advice or error.remedy or remedy)
+    return Finding("backend", name, True, f"{loaded} on {device}")
 
 
 def _onnxruntime_providers() -> str:

@@ -6,8 +6,9 @@
     builder.py   graph -> engine
     watch.py     progress, complaints and Ctrl-C while TensorRT is busy
     timing.py    measured times of kernels, kept for the next build
+    loading.py   file -> an engine on the GPU
 
-`engine_for` is what a runtime calls.
+`engine_for` finds or builds; `loading.load` is what a runtime calls.
 """
 
 from __future__ import annotations
@@ -119,7 +120,7 @@ def engine_for(
         found, _ = store.find(cache, wanted)  # another process may have been faster
         if found is not None:
             return _found(found)
-        say(f"building an engine with {flavour} for {device}: {why}")
+        say(f"building an engine with {flavour} for {wanted.place}: {why}")
         plan = build(job, progress=progress, say=say)
         store.write(path, wanted, plan.data, plan.seconds)
     return EngineFile(path, wanted, True, why, plan.seconds)

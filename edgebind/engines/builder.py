@@ -6,12 +6,14 @@ only compiles. No calibrator, no precision flag: TensorRT 11 has neither.
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edgebind import cuda
 from edgebind.cuda import Device
 from edgebind.engines import timing
 from edgebind.engines.flavour import Flavour, Progress, Say, silent, unseen
@@ -79,8 +81,12 @@ def check(job: Job) -> None:
     OptionError, MissingDependencyError: see `build`.
     """
     _check_target(job)
-    if not job.flavour.builds_without_gpu or job.options.strip_weights:
+    if not job.flavour.builds_without_gpu:
         job.flavour.require_driver()
+    if job.options.strip_weights and not cuda.driver().is_there:
+        raise MissingDependencyError(
+            "an engine without weights is built with a GPU only", where="--strip-weights", got=str(cuda.driver())
+        )
     if job.flavour.name == "rtx":
         _refuse_for_rtx(job)
     if job.options.dla is not None and job.precision == "fp32":
@@ -193,6 +199,7 @@ def _set_options(config: trt.IBuilderConfig, builder: trt.Builder, job: Job) -> 
         config.hardware_compatibility_level = trt.HardwareCompatibilityLevel.AMPERE_PLUS
     if options.strip_weights:
         config.set_flag(trt.BuilderFlag.STRIP_PLAN)
+        config.set_flag(trt.BuilderFlag.REFIT_IDENTICAL)  # the graph's own weights come back, never others
     if options.dla is not None:
         _use_dla(config, builder, job, options.dla)
 
@@ -247,14 +254,21 @@ def _input_shape(network: trt.INetworkDefinition, graph: Path) -> tuple[int, ...
     return tuple(shape)
 
 
-def _refused(job: Job, complaints: Sequence[str]) -> BackendError | MissingDependencyError:
-    """One line of what TensorRT said in several."""
-    said = complaints[0] if complaints else "it gave no reason"
-    reason = " ".join(said.split())[:_LONGEST]
-    if "out of memory" in " ".join(complaints).lower() or "outofmemory" in " ".join(complaints).lower():
+def _refused(job: Job, complaints: Sequence[str]) -> BackendError:
+    if ran_out_of_memory(complaints):
         return BackendError(
             f"the GPU has too little memory for {job.flavour} to build it",
             where=job.graph,
             remedy="close what else uses the GPU, ask for smaller batches, or bound --workspace",
         )
-    return BackendError(f"{job.flavour} cannot build it: {reason}", where=job.graph)
+    return BackendError(f"{job.flavour} cannot build it: {one_line(complaints)}", where=job.graph)
+
+
+def ran_out_of_memory(complaints: Sequence[str]) -> bool:
+    """Whether TensorRT complained of too little memory, in any of its ways to say so."""
+    return re.search(r"out ?of ?memory|could not be allocated", " ".join(complaints), re.IGNORECASE) is not None
+
+
+def one_line(complaints: Sequence[str]) -> str:
+    """What TensorRT said first, without its line breaks."""
+    return " ".join(complaints[0].split())[:_LONGEST] if complaints else "it gave no reason"

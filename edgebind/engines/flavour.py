@@ -91,9 +91,9 @@ def load_flavour(name: str = "auto") -> Flavour:
     """
     if name not in ("auto", *NAMES):
         raise OptionError("unknown flavour of TensorRT", wanted=" or ".join(("auto", *NAMES)), got=repr(name))
-    reasons = []
+    reasons: list[str] = []
     for candidate in NAMES if name == "auto" else (name,):
-        loaded, reason = _load(candidate)
+        loaded, reason = probe(candidate)
         if loaded is not None:
             return loaded
         reasons.append(f"{candidate}: {reason}")
@@ -103,7 +103,7 @@ def load_flavour(name: str = "auto") -> Flavour:
     )
 
 
-def _load(name: str) -> tuple[Flavour | None, str]:
+def probe(name: str) -> tuple[Flavour | None, str]:
     """The flavour, or None and why not."""
     reason = "not installed"
     for module in MODULES[name]:

@@ -113,6 +113,12 @@ class EngineKey:
         """16 hex digits that name the engine's files."""
         return hashlib.sha256(json.dumps(self.to_dict(), sort_keys=True).encode()).hexdigest()[:16]
 
+    @property
+    def place(self) -> str:
+        """The GPU that it is for, as people write it: `Orin (SM 8.7)`."""
+        sms = ", ".join(f"SM {major}.{minor}" for major, minor in self.sms)
+        return f"{self.gpu} ({sms})" if self.gpu else sms
+
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
 
@@ -146,7 +152,7 @@ class EngineKey:
             return ""
         if set(wanted.sms) <= set(self.sms) and self.gpu in ("", wanted.gpu):
             return ""
-        return f"it was built for {_gpu(self)}, this is {_gpu(wanted)}"
+        return f"it was built for {self.place}, this is {wanted.place}"
 
     def _other_use(self, wanted: EngineKey) -> str:
         if not all(any(mine.covers(other) for mine in self.profiles) for other in wanted.profiles):
@@ -193,11 +199,6 @@ def graph_digest(manifest: Manifest) -> str:
     """
     names = sorted(name for name in manifest.files if name == bundle.ENCODER or name.startswith(f"{bundle.ENCODER}."))
     return hashlib.sha256("".join(f"{name} {manifest.files[name]}\n" for name in names).encode()).hexdigest()
-
-
-def _gpu(key: EngineKey) -> str:
-    sms = ", ".join(f"SM {major}.{minor}" for major, minor in key.sms)
-    return f"{key.gpu} ({sms})" if key.gpu else sms
 
 
 def _profiles(key: EngineKey) -> str:

@@ -123,6 +123,17 @@ def write(path: Path, key: EngineKey, plan: bytes, seconds: float) -> Note:
     return note
 
 
+def forget(path: Path) -> None:
+    """Make the engine at `path` none: without its note it is built again.
+
+    Raises
+    ------
+    StorageError: the cache cannot be written.
+    """
+    with atomic.storage_errors(path):
+        path.with_suffix(".json").unlink(missing_ok=True)
+
+
 @contextlib.contextmanager
 def locked(path: Path, say: Say) -> Iterator[None]:
     """Hold the engine at `path` for building; waits for another process that does. Freed when a process dies.

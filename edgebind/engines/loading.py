@@ -1,0 +1,86 @@
+"""An engine file -> an engine on the GPU. Host code inside engines is refused, and a plan that TensorRT refuses is rebuilt."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgebind import bundle
+from edgebind.engines import EngineFile, store
+from edgebind.engines.builder import one_line, ran_out_of_memory
+from edgebind.engines.flavour import Flavour, Say, silent
+from edgebind.engines.watch import listener
+from edgebind.errors import BackendError
+
+if TYPE_CHECKING:
+    import tensorrt_rtx_bindings as trt
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """An engine that TensorRT accepted. The runtime and the logger must live as long as the engine does."""
+
+    engine: Any
+    """`trt.ICudaEngine`."""
+    file: EngineFile
+    runtime: Any
+    logger: Any
+
+
+def load(get: Callable[[], EngineFile], flavour: Flavour, folder: Path, *, say: Say = silent) -> Loaded:
+    """Put an engine onto the GPU whose context is current.
+
+    Parameters
+    ----------
+    get: finds or builds the file, as `edgebind.engines.engine_for` does; called again if TensorRT refuses what it found.
+    folder: the bundle, whose graph gives a stripped engine its weights back.
+
+    Raises
+    ------
+    MissingDependencyError: no driver, or one that is too old.
+    BackendError: the GPU's memory is full, or TensorRT refuses an engine that it has just built.
+    """
+    flavour.require_driver()  # without one TensorRT's objects are broken, and the next call can crash the process
+    file = get()
+    loaded, complaints = _deserialise(file, flavour, folder)
+    if loaded is None and not file.built and not ran_out_of_memory(complaints):
+        say(f"{file.path.name}: {flavour} refuses it ({one_line(complaints)}); building it again")
+        store.forget(file.path)
+        file = get()
+        loaded, complaints = _deserialise(file, flavour, folder)
+    if loaded is None:
+        raise _refused(file, flavour, complaints)
+    return loaded
+
+
+def _deserialise(file: EngineFile, flavour: Flavour, folder: Path) -> tuple[Loaded | None, list[str]]:
+    trt = flavour.trt
+    logger, complaints = listener(flavour)
+    runtime = trt.Runtime(logger)
+    runtime.engine_host_code_allowed = False
+    if file.key.options.dla is not None:
+        runtime.DLA_core = file.key.options.dla
+    engine = runtime.deserialize_cuda_engine(file.path.read_bytes())
+    if engine is not None and file.key.options.strip_weights and not _refit(engine, flavour, logger, folder):
+        engine = None
+    return (None if engine is None else Loaded(engine, file, runtime, logger)), complaints
+
+
+def _refit(engine: trt.ICudaEngine, flavour: Flavour, logger: Any, folder: Path) -> bool:
+    """Give a stripped engine its weights back, from the graph it was built from."""
+    trt = flavour.trt
+    refitter = trt.Refitter(engine, logger)
+    parser = trt.OnnxParserRefitter(refitter, logger)
+    return bool(parser.refit_from_file(str(folder / bundle.ENCODER)) and refitter.refit_cuda_engine())
+
+
+def _refused(file: EngineFile, flavour: Flavour, complaints: list[str]) -> BackendError:
+    if ran_out_of_memory(complaints):
+        return BackendError(
+            "the GPU has too little memory for this engine",
+            where=file.path,
+            remedy="close what else uses the GPU, or export a smaller encoder or precision",
+        )
+    return BackendError(f"{flavour} refuses an engine of its own: {one_line(complaints)}", where=file.path)

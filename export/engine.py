@@ -1,0 +1,114 @@
+"""Bundle -> engine file, on the device or ahead on a workstation.
+
+The full TensorRT of Jetsons and data centres builds for the GPU it runs on. TensorRT-RTX compiles without a GPU for those it
+is named. Imports neither onnx nor torch: a device has neither.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgebind import bundle, cuda
+from edgebind.cuda import Device
+from edgebind.engines import EngineFile, engine_for
+from edgebind.engines.flavour import Flavour, Progress, Say, load_flavour, silent, unseen
+from edgebind.engines.key import Options, Profile, Sm
+from edgebind.errors import MissingDependencyError, OptionError
+
+
+def parse_target(text: str) -> Sm:
+    """`sm_86`, `sm86`, `86` or `8.6` -> (8, 6).
+
+    Raises
+    ------
+    OptionError: it is no compute capability.
+    """
+    found = re.fullmatch(r"(?:sm_?)?(\d{1,2})\.?(\d)", text.strip().lower())
+    if found is None:
+        raise OptionError(
+            "no GPU's compute capability", where="--target", wanted="such as sm_86 or 8.6", got=repr(text)
+        )
+    return int(found[1]), int(found[2])
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """What builds, and for which GPU."""
+
+    flavour: Flavour
+    device: Device
+    sms: tuple[Sm, ...] = ()
+    """GPUs that are only named; empty for the one that is here."""
+
+
+def ahead(targets: Sequence[str], flavour: str = "auto") -> Site:
+    """For GPUs that are not here, all of them by one engine.
+
+    Raises
+    ------
+    OptionError: no compute capability, or a flavour that builds only for the GPU it runs on.
+    MissingDependencyError: the flavour is not installed.
+    """
+    sms = tuple(sorted({parse_target(text) for text in targets}))
+    loaded = load_flavour("rtx" if flavour == "auto" else flavour)
+    if not loaded.builds_without_gpu:
+        raise OptionError(
+            f"{loaded} builds for the GPU it runs on, and no other",
+            where="--target",
+            remedy="build on that device, or take --flavour rtx",
+        )
+    return Site(loaded, Device("", sms[0]), sms)
+
+
+def here(flavour: str = "auto") -> Site:
+    """For the GPU of this machine; where there are several, the first that `CUDA_VISIBLE_DEVICES` shows.
+
+    Raises
+    ------
+    OptionError: no such flavour.
+    MissingDependencyError: no TensorRT, no driver, or one that is too old.
+    """
+    loaded = load_flavour(flavour)
+    try:
+        loaded.require_driver()
+        return Site(loaded, cuda.device())
+    except MissingDependencyError as error:
+        if not loaded.builds_without_gpu:
+            raise
+        remedy = "name a GPU to build for, with --target sm_86"
+        where, wanted, got = error.where, error.wanted, error.got
+        raise MissingDependencyError(error.what, where=where, wanted=wanted, got=got, remedy=remedy) from error
+
+
+def build(
+    folder: Path,
+    site: Site,
+    *,
+    profiles: tuple[Profile, ...],
+    options: Options,
+    out: Path | None = None,
+    progress: Progress = unseen,
+    say: Say = silent,
+) -> EngineFile:
+    """The engine of the bundle in `folder`, from the cache `out` or built into it.
+
+    Raises
+    ------
+    BundleError: the bundle is incomplete or altered.
+    OptionError, MissingDependencyError, BackendError, StorageError: see `edgebind.engines.engine_for`.
+    """
+    return engine_for(
+        folder,
+        bundle.verify(folder),
+        device=site.device,
+        profile=profiles,
+        progress=progress,
+        cache=out,
+        flavour=site.flavour,
+        options=options,
+        sms=site.sms,
+        say=say,
+    )
