@@ -5,8 +5,12 @@ from __future__ import annotations
 import os
 import signal
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from edgebind.engines.flavour import Flavour
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -23,3 +27,15 @@ def shared() -> Path:
     if not (folder / "parity" / "keys.json").is_file():
         pytest.skip(f"no recordings and reference outputs at {folder}; set EDGEBIND_SHARED to their folder")
     return folder
+
+
+@pytest.fixture(scope="session")
+def rtx() -> Flavour:
+    """TensorRT-RTX, which builds engines without a GPU."""
+    from edgebind.engines.flavour import load_flavour
+    from edgebind.errors import MissingDependencyError
+
+    try:
+        return load_flavour("rtx")
+    except MissingDependencyError as error:
+        pytest.skip(str(error))

@@ -17,7 +17,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from edgebind import atomic, bundle
 from edgebind.engines.flavour import Say
@@ -143,10 +143,15 @@ def locked(path: Path, say: Say) -> Iterator[None]:
     StorageError: the folder cannot be made or written.
     """
     atomic.make_folder(path.parent)
-    with atomic.storage_errors(path), open(path.with_suffix(".lock"), "wb") as stream:
+    with _opened(path.with_suffix(".lock")) as lock:
         try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             say(f"{path.name}: another process is building it; waiting")
-            fcntl.flock(stream, fcntl.LOCK_EX)
+            fcntl.flock(lock, fcntl.LOCK_EX)
         yield
+
+
+def _opened(path: Path) -> BinaryIO:
+    with atomic.storage_errors(path):
+        return open(path, "wb")

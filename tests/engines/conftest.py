@@ -1,4 +1,4 @@
-"""TensorRT-RTX, which builds engines without a GPU, and a small bundle to build."""
+"""A small bundle to build, and a GPU to build it for."""
 
 from __future__ import annotations
 
@@ -8,21 +8,11 @@ import pytest
 
 from edgebind import bundle
 from edgebind.cuda import Device
-from edgebind.engines.flavour import Flavour, load_flavour
-from edgebind.errors import MissingDependencyError
 from edgebind.manifest import Manifest
 from tests import bundles
 
 ADA = Device("", (8, 9))
 """A target that is only named."""
-
-
-@pytest.fixture(scope="session")
-def rtx() -> Flavour:
-    try:
-        return load_flavour("rtx")
-    except MissingDependencyError as error:
-        pytest.skip(str(error))
 
 
 @pytest.fixture
