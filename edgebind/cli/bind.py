@@ -7,12 +7,12 @@ from typing import Any
 
 import click
 
+from edgebind.cli import training
+
 
 @click.command("bind")
-@click.argument("recipe_file", type=click.Path(path_type=Path, dir_okay=False), metavar="RECIPE.toml")
-@click.option("--threads", type=click.IntRange(1, 256), help="CPU threads; the same number gives the same weights.")
-@click.option("--device", default="cpu", show_default=True, help="Where torch computes: cpu, cuda, cuda:1.")
-def command(recipe_file: Path, threads: int | None, device: str) -> None:
+@training.arguments
+def command(recipe_file: Path, threads: int | None, folds: tuple[int, ...], device: str) -> None:
     """Train the towers of RECIPE.toml against their anchors, after measuring the recipe on what each fold holds out.
 
     A run that was stopped goes on where it stood when the command is given again. Several GPUs or machines share the
@@ -23,25 +23,19 @@ def command(recipe_file: Path, threads: int | None, device: str) -> None:
     edgebind export --checkpoint runs/starter-imu-teacher/tower.safetensors --precision fp32
     torchrun --nproc-per-node 2 -m edgebind bind RECIPE.toml --device cuda
     """
-    from edgebind import extras
     from edgebind.cli.progress import ProgressLine
-    from edgebind.errors import MissingDependencyError
 
-    try:
+    with training.libraries():
         from edgebind.train import bind, launch, recipe
-    except ImportError as error:
-        raise MissingDependencyError(f"{error.name} is not installed", remedy=extras.remedy("train")) from error
     plan = recipe.read(recipe_file)
     with launch.started(Path(plan.out), recipe_file, device=device, threads=threads) as (where, is_first):
-        report = bind.bind(plan, device=where, progress=ProgressLine() if is_first else _silent)
+        progress = ProgressLine() if is_first else None
+        if folds:
+            report = bind.measure_folds(plan, training.numbers(folds), device=where, progress=progress)
+        else:
+            report = bind.bind(plan, device=where, progress=progress)
     if is_first:
-        for line in _lines(report):
-            click.echo(line)
-        click.echo(f"wrote {plan.out}")
-
-
-def _silent(stage: str, step: int, steps: int, loss: float) -> None:
-    """Process 0 speaks for all."""
+        training.say(_lines(report), plan.out)
 
 
 def _lines(report: dict[str, Any]) -> list[str]:

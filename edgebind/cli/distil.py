@@ -6,18 +6,11 @@ from pathlib import Path
 
 import click
 
+from edgebind.cli import training
+
 
 @click.command("distil")
-@click.argument("recipe_file", type=click.Path(path_type=Path, dir_okay=False), metavar="RECIPE.toml")
-@click.option("--threads", type=click.IntRange(1, 256), help="CPU threads; the same number gives the same weights.")
-@click.option(
-    "--fold",
-    "folds",
-    type=click.IntRange(1),
-    multiple=True,
-    help="Only measure this fold, and make no tower; repeatable.",
-)
-@click.option("--device", default="cpu", show_default=True, help="Where torch computes: cpu, cuda, cuda:1.")
+@training.arguments
 def command(recipe_file: Path, threads: int | None, folds: tuple[int, ...], device: str) -> None:
     """Teach the student of RECIPE.toml what its teacher says, after measuring both on what each fold holds out.
 
@@ -29,23 +22,16 @@ def command(recipe_file: Path, threads: int | None, folds: tuple[int, ...], devi
     edgebind export --checkpoint runs/RUN/tower.safetensors --precision int8 --calibration recordings/
     torchrun --nproc-per-node 2 -m edgebind distil RECIPE.toml --device cuda
     """
-    from edgebind import extras
     from edgebind.cli.progress import ProgressLine
-    from edgebind.errors import MissingDependencyError
 
-    try:
+    with training.libraries():
         from edgebind.train import distil, distil_recipe, distil_report, launch
-    except ImportError as error:
-        raise MissingDependencyError(f"{error.name} is not installed", remedy=extras.remedy("train")) from error
     plan = distil_recipe.read(recipe_file)
     with launch.started(Path(plan.out), recipe_file, device=device, threads=threads) as (where, is_first):
         progress = ProgressLine() if is_first else None
         if folds:
-            numbers = sorted({fold - 1 for fold in folds})
-            report = distil.measure_folds(plan, numbers, device=where, progress=progress)
+            report = distil.measure_folds(plan, training.numbers(folds), device=where, progress=progress)
         else:
             report = distil.distil(plan, device=where, progress=progress)
     if is_first:
-        for line in distil_report.table(report):
-            click.echo(line)
-        click.echo(f"wrote {plan.out}")
+        training.say(distil_report.table(report), plan.out)

@@ -3,6 +3,7 @@
 The run folder:
 
     recipe.toml, run.json        what was asked for; held-out numbers, seed, versions, the command
+    measured.json                likewise, of single folds
     tower.safetensors            for `edgebind export --checkpoint`; `tower-NODE.safetensors` where several nodes learn
     folds/                       towers that never saw what their fold holds out, for `edgebind distil` and for judging
     losses.jsonl, events/        every step's loss; `tensorboard --logdir RUN`
@@ -11,10 +12,9 @@ The run folder:
 
 from __future__ import annotations
 
-import json
-import platform
-from collections.abc import Callable
-from dataclasses import asdict
+import contextlib
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,6 @@ import numpy as np
 import torch
 from torch import nn
 
-from edgebind import __version__, atomic
 from edgebind.labels import LabelBank
 from edgebind.manifest import WindowSpec
 from edgebind.models import tower_file
@@ -35,14 +34,16 @@ from edgebind.train.graph import GraphObjective
 from edgebind.train.journal import Journal
 from edgebind.train.measure import Measured
 from edgebind.train.nodes import Encode, NodeTower, open_nodes
-from edgebind.train.recipe import Edge, Recipe, from_table
-
-Progress = Callable[[str, int, int, float], None]
-"""Called with the stage, the step, the number of steps and the loss."""
-
-EVERYTHING = "everything"
-"""The stage that holds nothing out."""
-CPU = torch.device("cpu")
+from edgebind.train.recipe import MEASURED, REPORT, Edge, Recipe, from_table
+from edgebind.train.run import (
+    CPU,
+    Progress,
+    Run,
+    circumstances,
+    name_of,
+    require_folds,
+    silent,
+)
 
 Trained = Engine[list[Drawn]]
 
@@ -52,7 +53,7 @@ def bind(
     encode: Encode | None = None,
     *,
     device: torch.device = CPU,
-    progress: Progress = lambda stage, step, steps, loss: None,
+    progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Measure the recipe fold by fold, then train its towers on everything, and write the run folder.
 
@@ -74,94 +75,97 @@ def bind(
     EdgebindError: the loss is no number.
     StorageError: the run folder cannot be written.
     """
-    out = Path(recipe.out)
-    with Journal(out) as journal:
-        run = _Run(recipe, encode, device, journal, progress)
+    with _begun(recipe, encode, device, progress) as run:
         folds = [run.fold(number) for number in range(recipe.folds)]
-        engine, objective = run.train(None)
+        engine, objective = run.bound(None)
     report = _report(recipe, folds, objective, engine.average)
     processes.wait()
     if processes.rank() == 0:
-        _write(out, objective, engine.average, report)
-        _clean(out, recipe.folds)
+        _write_towers(run.out, objective, engine.average, "tower", {"held_out": headline(report)})
+        run.report(REPORT, report)
+        run.clean()
     return report
 
 
-class _Run:
-    """One call of `bind`: what all of its stages share."""
+def measure_folds(
+    recipe: Recipe,
+    numbers: Sequence[int],
+    encode: Encode | None = None,
+    *,
+    device: torch.device = CPU,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Measure a recipe on some of its folds, and bind no towers to everything; see `edgebind.train.distil.measure_folds`.
 
-    def __init__(
-        self, recipe: Recipe, encode: Encode | None, device: torch.device, journal: Journal, progress: Progress
-    ) -> None:
-        self.recipe, self.out = recipe, Path(recipe.out)
-        self._encode, self._device, self._journal, self._progress = encode, device, journal, progress
+    The towers of these folds stay in `folds/`, and may teach the same folds of a student.
+    """
+    require_folds(numbers, recipe.folds)
+    with _begun(recipe, encode, device, progress) as run:
+        folds = [run.fold(number) for number in numbers]
+    report = {
+        "held_out": measure.pool(folds, recipe.edges),
+        "emergent": {},
+        "folds": [number + 1 for number in numbers],
+        "recipe": asdict(recipe),
+        **circumstances(recipe.seed, device),
+    }
+    if processes.rank() == 0:
+        run.report(MEASURED, report)
+    return report
 
-    def train(self, fold: int | None) -> tuple[Trained, GraphObjective]:
-        """Train without fold `fold`, or on everything, from where a stopped run stands."""
-        recipe, stage = self.recipe, EVERYTHING if fold is None else f"fold {fold + 1} of {self.recipe.folds}"
-        nodes = open_nodes(recipe, self._encode)
+
+@contextlib.contextmanager
+def _begun(
+    recipe: Recipe, encode: Encode | None, device: torch.device, progress: Progress | None
+) -> Iterator[_Binding]:
+    out = Path(recipe.out)
+    with Journal(out) as journal:
+        yield _Binding(out, repr(recipe), recipe.seed, device, journal, progress or silent, recipe, encode)
+
+
+@dataclass(frozen=True)
+class _Binding(Run):
+    """One call of `bind`."""
+
+    asked: Recipe
+    encode: Encode | None
+
+    def bound(self, fold: int | None) -> tuple[Trained, GraphObjective]:
+        """Towers bound without fold `fold`, or to everything."""
+        recipe = self.asked
+        nodes = open_nodes(recipe, self.encode)
         sources = [open_source(edge, nodes, fold, recipe.seed) for edge in recipe.edges]
-        objective = GraphObjective(recipe, nodes, sources).to(self._device)
-        engine = Engine(
-            objective, recipe.training, seed=recipe.seed, fingerprint=f"{stage}: {recipe}", device=self._device
-        )
-        state = _state(self.out, fold)
-        if state.is_file():
-            engine.restore(state)
-        self._journal.begin(stage, engine.step)
-        while engine.step < recipe.training.steps:
-            step, parts = engine.step, engine.advance()
-            self._journal.write(stage, step, parts)
-            self._progress(stage, step, recipe.training.steps, parts["loss"])
-            if engine.step % recipe.training.save_every == 0:
-                engine.save(state)
-        engine.save(state)
-        return engine, objective
+        objective = GraphObjective(recipe, nodes, sources).to(self.device)
+        return self.train(name_of(fold, recipe.folds), objective, recipe.training, self.state(fold)), objective
 
     def fold(self, number: int) -> Measured:
         """What towers that never saw fold `number` make of it; kept on disk, so that a stopped run does not repeat it."""
-        kept = self.out / f"fold-{number}.json"
-        if kept.is_file():
-            table = json.loads(kept.read_text(encoding="utf-8"))
-            if table["recipe"] == repr(self.recipe):
-                return Measured.from_dict(table["results"])
-        engine, objective = self.train(number)
+        kept = self.kept(self.results(number))
+        if kept is not None:
+            return Measured.from_dict(kept)
+        engine, objective = self.bound(number)
         results = measure.measure(objective, engine.average)
         if processes.rank() == 0:
             _write_towers(self.out / "folds", objective, engine.average, f"fold-{number}", {"held_out_fold": number})
-            with atomic.file(kept) as scratch:
-                scratch.write_text(json.dumps({"recipe": repr(self.recipe), "results": results.to_dict()}), "utf-8")
-            _state(self.out, number).unlink(missing_ok=True)
+            self.keep(self.results(number), results.to_dict())
+            self.state(number).unlink(missing_ok=True)
         return results
 
-
-def _state(out: Path, fold: int | None) -> Path:
-    return out / ("state.pt" if fold is None else f"fold-{fold}.pt")
-
-
-def _clean(out: Path, folds: int) -> None:
-    """Kept only as long as the run may have to go on: the next run measures again, whatever has changed since."""
-    for fold in (None, *range(folds)):
-        _state(out, fold).unlink(missing_ok=True)
-        (out / f"fold-{fold}.json").unlink(missing_ok=True)
+    def clean(self) -> None:
+        """Kept only as long as the run may have to go on: the next run measures again, whatever has changed since."""
+        self.state(None).unlink(missing_ok=True)
+        for fold in range(self.asked.folds):
+            self.state(fold).unlink(missing_ok=True)
+            self.results(fold).unlink(missing_ok=True)
 
 
 def _report(recipe: Recipe, folds: list[Measured], objective: GraphObjective, towers: nn.ModuleDict) -> dict[str, Any]:
     return {
         "held_out": measure.pool(folds, recipe.edges),
         "emergent": _emergent(recipe, objective, towers),
-        "seed": recipe.seed,
         "recipe": asdict(recipe),
         "temperatures": {edge.name: round(objective.temperature_now(edge), 5) for edge in recipe.edges},
-        "versions": {
-            "edgebind": __version__,
-            "python": platform.python_version(),
-            "torch": torch.__version__,
-            "numpy": np.__version__,
-        },
-        "device": str(objective.device),
-        "threads": torch.get_num_threads(),
-        "processes": processes.count(),
+        **circumstances(recipe.seed, objective.device),
     }
 
 
@@ -176,12 +180,6 @@ def _emergent(recipe: Recipe, objective: GraphObjective, towers: nn.ModuleDict) 
             figures = measure.retrieve(*measure.both(objective, towers, alignment.ends, drawn)).to_dict(alignment.ends)
             found["-".join(alignment.ends)] = {"share_an_edge": frozenset(alignment.ends) in bound, **figures}
     return found
-
-
-def _write(out: Path, objective: GraphObjective, towers: nn.ModuleDict, report: dict[str, Any]) -> None:
-    _write_towers(out, objective, towers, "tower", {"held_out": headline(report)})
-    with atomic.file(out / "run.json") as scratch:
-        scratch.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
 
 
 def _write_towers(

@@ -28,6 +28,7 @@ from edgebind.train.recipe import (
     check_questions,
     from_table,
     read_toml,
+    report_of,
 )
 
 
@@ -204,8 +205,8 @@ def read(path: Path) -> DistilRecipe:
 
 def _with_the_teachers_data(recipe: DistilRecipe, path: Path) -> DistilRecipe:
     """What the teacher's own recipe says of the data, for a student that is to learn from the same."""
-    own = Path(recipe.teacher.checkpoint) / "run.json"
-    if not own.is_file():
+    own = report_of(recipe.teacher.checkpoint)
+    if own is None:
         wanted = "at least one [[data]], or a finished run of edgebind bind as teacher"
         raise OptionError("a recipe without data", where=path, wanted=wanted, got=recipe.teacher.checkpoint)
     table = json.loads(own.read_text(encoding="utf-8"))["recipe"]

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from torch import nn
 
-from edgebind import __version__
 from edgebind.calibration import gate
 from edgebind.signals import Floats
-from edgebind.train import measure, processes
+from edgebind.train import measure
 from edgebind.train.cost import cost_of
 from edgebind.train.measure import Measured
 from edgebind.train.quantisation import Drift
 from edgebind.train.recipe import Edge
+from edgebind.train.run import circumstances
 from edgebind.train.stage import Stage
 from edgebind.train.teacher import is_run
 
@@ -96,17 +94,8 @@ def make(stage: Stage, student: nn.Module, folds: Sequence[Judged]) -> dict[str,
         "likeness": _likeness(folds),
         "int8": _int8(folds, edges),
         "cost": _costs(stage, student),
-        "seed": stage.recipe.seed,
         "recipe": stage.recipe.to_dict(),
-        "versions": {
-            "edgebind": __version__,
-            "python": platform.python_version(),
-            "torch": torch.__version__,
-            "numpy": np.__version__,
-        },
-        "device": str(stage.device),
-        "threads": torch.get_num_threads(),
-        "processes": processes.count(),
+        **circumstances(stage.recipe.seed, stage.device),
     }
 
 

@@ -23,6 +23,8 @@ else:
 
 
 PRECISIONS = ("fp32", "bf16")
+REPORT, MEASURED = "run.json", "measured.json"
+"""What a run writes of itself when it has ended, and when only some of its folds were measured."""
 
 
 @dataclass(frozen=True)
@@ -253,6 +255,11 @@ def read_unseen(edge: Edge) -> list[tuple[str, ...]]:
         raise OptionError(f"no unseen words for class {absent[0]!r}", where=path, wanted=f"[[{key}]] with that label")
     banks = min(len(texts[prompts.label]) for prompts in edge.prompts)
     return [tuple(texts[prompts.label][at] for prompts in edge.prompts) for at in range(banks)]
+
+
+def report_of(folder: str | Path) -> Path | None:
+    """What a run folder says of itself: of the whole run if that has ended, else of some folds; None if of nothing."""
+    return next((Path(folder) / name for name in (REPORT, MEASURED) if (Path(folder) / name).is_file()), None)
 
 
 def _check_ends(ends: tuple[str, ...], recipe: Recipe, path: Path) -> None:

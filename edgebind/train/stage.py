@@ -26,11 +26,9 @@ from edgebind.train.lesson import LessonObjective, Words
 from edgebind.train.measure import Measured
 from edgebind.train.nodes import TWO_LENGTHS, Encode, NodeTower, open_nodes
 from edgebind.train.recipe import Node, Recipe, from_table
+from edgebind.train.run import EVERYTHING, name_of
 from edgebind.train.teacher import OpenTeacher, open_teacher
 from edgebind.train.teacher_cache import TeacherCache
-
-EVERYTHING = "everything"
-"""The stage that holds nothing out."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +52,7 @@ class Stage:
 
     @property
     def name(self) -> str:
-        return EVERYTHING if self.fold is None else f"fold {self.fold + 1} of {self.recipe.folds}"
+        return name_of(self.fold, self.recipe.folds)
 
     @property
     def stem(self) -> str:

@@ -26,7 +26,7 @@ from edgebind.manifest import WindowSpec
 from edgebind.models import tower_file
 from edgebind.train.distil_recipe import DistilRecipe, Teacher
 from edgebind.train.nodes import Backed, stacked
-from edgebind.train.recipe import from_table
+from edgebind.train.recipe import from_table, report_of
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ def open_teacher(how: Teacher, modality: str, fold: int | None) -> OpenTeacher:
 
 def is_run(how: Teacher) -> bool:
     """Whether the checkpoint is a run folder, which has a tower for each fold."""
-    return (Path(how.checkpoint) / "run.json").is_file()
+    return report_of(how.checkpoint) is not None
 
 
 def file_for(how: Teacher, fold: int | None) -> Path:
@@ -102,7 +102,7 @@ def file_for(how: Teacher, fold: int | None) -> Path:
             "the teacher's run has no such tower",
             where=path,
             wanted=str(file.relative_to(path)),
-            remedy="bind the teacher with the same folds; or name its node, where several learned",
+            remedy="bind the teacher with the same folds, and to its end; or name its node, where several learned",
         )
     return file
 
@@ -114,9 +114,9 @@ def require_strangers(recipe: DistilRecipe) -> None:
     ------
     OptionError: names the first such group.
     """
-    if not is_run(recipe.teacher) or not recipe.folds:
+    run = report_of(recipe.teacher.checkpoint)
+    if run is None or not recipe.folds:
         return
-    run = Path(recipe.teacher.checkpoint) / "run.json"
     edges = json.loads(run.read_text(encoding="utf-8"))["recipe"]["edges"]
     theirs = {str(Path(data["path"]).resolve()): data for edge in edges for data in edge["data"]}
     for data in recipe.data:

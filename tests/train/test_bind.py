@@ -15,7 +15,9 @@ import torch
 from edgebind.errors import OptionError, RecordingError
 from edgebind.models import tower_file
 from edgebind.train import bind, recipe
+from edgebind.train.distil_recipe import Teacher
 from edgebind.train.recipe import Recipe
+from edgebind.train.teacher import is_run, open_teacher
 from tests.train import movements
 
 
@@ -40,6 +42,26 @@ def test_learns_what_strangers_do(plan: Recipe) -> None:
     assert len(figures["folds"]) == 2
     assert np.sum(figures["confusion"]) == figures["items"] > 20
     assert json.loads((Path(plan.out) / "run.json").read_text())["held_out"] == report["held_out"]
+
+
+def test_some_folds_are_measured_alone_and_may_teach_them(plan: Recipe) -> None:
+    report = bind.measure_folds(plan, [1], movements.encode)
+    out = Path(plan.out)
+    assert report["folds"] == [2]
+    assert json.loads((out / "measured.json").read_text())["held_out"] == report["held_out"]
+    assert not (out / "tower.safetensors").exists()
+    teacher = Teacher(plan.out)
+    assert is_run(teacher)
+    assert open_teacher(teacher, "imu", 1).dim == 32
+    with pytest.raises(OptionError, match="the teacher's run has no such tower"):
+        open_teacher(teacher, "imu", 0)
+    whole = bind.bind(plan, movements.encode)
+    alone = report["held_out"]["imu-text"][""]["activity"]
+    assert whole["held_out"]["imu-text"][""]["activity"]["folds"][1] == alone["balanced_accuracy"]
+    stages = [json.loads(line)["stage"] for line in (out / "losses.jsonl").read_text().splitlines()]
+    assert list(dict.fromkeys(stages)) == ["fold 2 of 2", "fold 1 of 2", "everything"], "a fold is not learned twice"
+    with pytest.raises(OptionError, match=r"no such fold \(wanted 1 to 2, got 3\)"):
+        bind.measure_folds(plan, [2], movements.encode)
 
 
 def test_words_that_nothing_learned_are_asked_too(plan: Recipe, tmp_path: Path) -> None:
@@ -84,7 +106,7 @@ def test_a_stopped_run_goes_on_exactly(plan: Recipe, tmp_path: Path) -> None:
     stopped = replace(plan, out=str(tmp_path / "stopped"))
     bind.bind(whole, movements.encode)
 
-    def pull_the_plug(stage: str, step: int, steps: int, loss: float) -> None:
+    def pull_the_plug(stage: str, step: int, steps: int, loss: float | None = None, note: str = "") -> None:
         if step == 7 and stage == "everything":
             raise KeyboardInterrupt
 
@@ -92,7 +114,7 @@ def test_a_stopped_run_goes_on_exactly(plan: Recipe, tmp_path: Path) -> None:
         bind.bind(stopped, movements.encode, progress=pull_the_plug)
     # The state remembers the recipe, and these two differ in `out` alone.
     resumed: list[int] = []
-    bind.bind(stopped, movements.encode, progress=lambda stage, step, *_: resumed.append(step))
+    bind.bind(stopped, movements.encode, progress=lambda stage, step, steps, loss=None, note="": resumed.append(step))
     assert resumed[0] == 5, "it went on from the last state instead of starting again"
     weights = [tower_file.read(Path(p.out) / "tower.safetensors")[0].state_dict() for p in (whole, stopped)]
     for name, value in weights[0].items():

@@ -1,0 +1,135 @@
+"""A run folder while it is worked on: stages go on where they stood, and what a fold gave is not found twice.
+
+fold-0.pt, state.pt      weights and optimiser of the stage in progress; everything's is state.pt
+fold-0.json              what a fold gave, until the run ends
+run.json                 what the whole run gave
+measured.json            what some of its folds gave, where only they were asked for
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+import numpy as np
+import torch
+
+from edgebind import __version__, atomic
+from edgebind.errors import OptionError
+from edgebind.train import processes
+from edgebind.train.engine import Engine, Objective
+from edgebind.train.journal import Journal
+from edgebind.train.recipe import Training
+
+CPU = torch.device("cpu")
+EVERYTHING = "everything"
+"""The stage that holds nothing out."""
+
+Drawn = TypeVar("Drawn")
+
+
+class Progress(Protocol):
+    """Told of every step of every stage."""
+
+    def __call__(self, stage: str, step: int, steps: int, loss: float | None = None, note: str = "") -> None: ...
+
+
+def silent(stage: str, step: int, steps: int, loss: float | None = None, note: str = "") -> None:
+    """Nobody looks."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """What all stages of one call share."""
+
+    out: Path
+    recipe: str
+    """All that decides the outcome: what another recipe left in the folder is not taken for this one's."""
+    seed: int
+    device: torch.device
+    journal: Journal
+    progress: Progress
+
+    def train(self, name: str, objective: Objective[Drawn], training: Training, state: Path) -> Engine[Drawn]:
+        """Train an objective to its last step, from where a stopped run stands.
+
+        Raises
+        ------
+        OptionError: the state of another recipe.
+        EdgebindError: the loss is no number.
+        """
+        engine = Engine(objective, training, seed=self.seed, fingerprint=f"{name}: {self.recipe}", device=self.device)
+        if state.is_file():
+            engine.restore(state)
+        self.journal.begin(name, engine.step)
+        while engine.step < training.steps:
+            step, parts = engine.step, engine.advance()
+            self.journal.write(name, step, parts)
+            self.progress(name, step, training.steps, parts["loss"])
+            if engine.step % training.save_every == 0:
+                engine.save(state)
+        engine.save(state)
+        return engine
+
+    def state(self, fold: int | None, kind: str = "") -> Path:
+        """Where the weights of a stage in progress lie."""
+        return self.out / (f"{kind}state.pt" if fold is None else f"{kind}fold-{fold}.pt")
+
+    def results(self, fold: int) -> Path:
+        """Where what a fold gave lies."""
+        return self.out / f"fold-{fold}.json"
+
+    def kept(self, path: Path) -> dict[str, Any] | None:
+        """What a stopped run of this recipe has kept in `path`."""
+        if not path.is_file():
+            return None
+        table = json.loads(path.read_text(encoding="utf-8"))
+        results: dict[str, Any] | None = table["results"] if table["recipe"] == self.recipe else None
+        return results
+
+    def keep(self, path: Path, results: dict[str, Any]) -> None:
+        """Leave `results` for a run that goes on."""
+        with atomic.file(path) as scratch:
+            scratch.write_text(json.dumps({"recipe": self.recipe, "results": results}), encoding="utf-8")
+
+    def report(self, name: str, found: dict[str, Any]) -> None:
+        """Write what the run is for."""
+        with atomic.file(self.out / name) as scratch:
+            scratch.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+
+
+def name_of(fold: int | None, folds: int) -> str:
+    """How a stage is called."""
+    return EVERYTHING if fold is None else f"fold {fold + 1} of {folds}"
+
+
+def require_folds(numbers: Sequence[int], folds: int) -> None:
+    """Refuse folds that a recipe does not have; `numbers` count from 0.
+
+    Raises
+    ------
+    OptionError: none is asked for, or one that is not there.
+    """
+    if not numbers or not set(numbers) <= set(range(folds)):
+        wanted = f"1 to {folds}" if folds else "a recipe that holds something out"
+        raise OptionError("no such fold", wanted=wanted, got=" ".join(str(number + 1) for number in numbers))
+
+
+def circumstances(seed: int, device: torch.device) -> dict[str, Any]:
+    """What a report says of how it was made."""
+    return {
+        "seed": seed,
+        "versions": {
+            "edgebind": __version__,
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "numpy": np.__version__,
+        },
+        "device": str(device),
+        "threads": torch.get_num_threads(),
+        "processes": processes.count(),
+    }
