@@ -39,6 +39,18 @@ class Batch:
         traits = None if self.traits is None else self.traits[which]
         return Batch(self.recording, self.inputs[which], starts, traits)
 
+    @classmethod
+    def together(cls, batches: Sequence[Batch]) -> Batch:
+        """Some batches of one recording as one."""
+        starts = [batch.starts for batch in batches if batch.starts is not None]
+        traits = [batch.traits for batch in batches if batch.traits is not None]
+        return cls(
+            batches[0].recording,
+            np.concatenate([batch.inputs for batch in batches]),
+            np.concatenate(starts) if len(starts) == len(batches) else None,
+            np.concatenate(traits) if len(traits) == len(batches) else None,
+        )
+
 
 def pieces(batches: Sequence[Batch], size: int) -> Iterator[Batch]:
     """The same windows in batches of at most `size`."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +56,9 @@ def quantise(
     aim: Bars = gate.INT8_AIM,
     state: Path | None = None,
     to_half: ToHalf | None = None,
+    observed: Iterable[Batch] | None = None,
+    ranges: Ranges | None = None,
+    facts: Mapping[str, Any] | None = None,
 ) -> Quantised:
     """Calibrate `graph` on some recordings and gate it on others.
 
@@ -67,10 +70,13 @@ def quantise(
     bars, aim: what must be reached, and what is reached for while most of the work stays in INT8.
     state: file in which a search that is interrupted finds what it has measured; gone at the end.
     to_half: makes FP16 of what is not INT8 in the TensorRT graph; None leaves it in float32.
+    observed: windows to take ranges from, read one by one; None takes as many of `calibration` as are affordable.
+    ranges: those of an earlier calibration of this graph, instead of new ones.
+    facts: what else the report should say of the recordings.
 
     Raises
     ------
-    CalibrationError: too few windows, or a bad one, named by its recording.
+    CalibrationError: too few windows, a bad one, named by its recording, or ranges of another graph.
     GateError: INT8 misses `bars` whatever stays in float.
     """
     require_enough(calibration, held_out)
@@ -78,21 +84,40 @@ def quantise(
     if not subject.layers:
         raise CalibrationError("no layer that could be quantised", where=graph, remedy="use --precision fp16")
     calibration = subject.affordable(calibration, 1000, 512, least=2 * LEAST_CALIBRATION)
-    progress(f"ranges of {len(subject.layers)} layers from {count(calibration)} windows")
-    by_method = ranges_.collect(graph, calibration)
-    judged_on = subject.affordable(calibration, 100, 96)
-    method, scores = ladder.choose(subject, by_method, judged_on)
-    chosen, of_weights = ladder.choose_weights(subject, by_method[method], judged_on)
-    chosen, trials = trial.improve(subject, chosen, calibration)
+    found = Found(ranges) if ranges is not None else _calibrated(subject, calibration, observed)
+    chosen = found.ranges
     held_out = subject.affordable(held_out, 600, 1024, least=2 * LEAST_GATE)
     outcome = ladder.climb(subject, chosen, calibration, held_out, bars, aim, state, to_half)
     progress("speed of INT8 against FP32")
     fast = qdq.U8S8 if cpu.sums_in_32_bits() else qdq.U8U8
     race = speed.measure(graph, outcome.files[fast.file], held_out[0].inputs[:1])
-    report = _report(subject, outcome, chosen, scores | of_weights, trials, calibration, held_out, bars, race)
+    report = _report(subject, outcome, found, calibration, held_out, bars, race) | dict(facts or {})
     least = gate.worst(outcome.comparisons)
     share = subject.share(outcome.kept)
     return Quantised(outcome.files, chosen, least, outcome.kept, share, outcome.remainder.precision, race, report)
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The outcome of a calibration."""
+
+    ranges: Ranges
+    scores: dict[str, float] = field(default_factory=dict)
+    """Mean cosine of every observer and scaling of weights that was tried; none where ranges were known before."""
+    trials: Sequence[Trial] = ()
+    """Transforms that were tried."""
+
+
+def _calibrated(subject: Subject, calibration: Sequence[Batch], observed: Iterable[Batch] | None) -> Found:
+    """The ranges, scales of weights and transforms that measure best."""
+    windows = "windows that are read one by one" if observed is not None else f"{count(calibration)} windows"
+    subject.progress(f"ranges of {len(subject.layers)} layers from {windows}")
+    by_method = ranges_.collect(subject.graph, calibration if observed is None else observed)
+    judged_on = subject.affordable(calibration, 100, 96)
+    method, scores = ladder.choose(subject, by_method, judged_on)
+    chosen, of_weights = ladder.choose_weights(subject, by_method[method], judged_on)
+    improved, trials = trial.improve(subject, chosen, calibration, observed)
+    return Found(improved, scores | of_weights, trials)
 
 
 def require_enough(calibration: Sequence[Batch], held_out: Sequence[Batch]) -> None:
@@ -111,9 +136,7 @@ def require_enough(calibration: Sequence[Batch], held_out: Sequence[Batch]) -> N
 def _report(
     subject: Subject,
     outcome: Outcome,
-    ranges: Ranges,
-    scores: dict[str, float],
-    trials: Sequence[Trial],
+    found: Found,
     calibration: Sequence[Batch],
     held_out: Sequence[Batch],
     bars: Bars,
@@ -122,11 +145,11 @@ def _report(
     titles = {layer.name: layer.title for layer in subject.layers}
     return {
         "observer": {
-            "chosen": ranges.method,
-            "weights": ranges.weights,
-            "cosine_on_calibration": {k: round(v, 6) for k, v in scores.items()},
+            "chosen": found.ranges.method,
+            "weights": found.ranges.weights,
+            "cosine_on_calibration": {k: round(v, 6) for k, v in found.scores.items()},
         },
-        "transforms": [of.to_dict() for of in trials],
+        "transforms": [of.to_dict() for of in found.trials],
         "graphs": {
             scheme.file: {**outcome.comparisons[scheme.file].to_dict(), "as_written": not ladder.runs_here(scheme)}
             for scheme in qdq.SCHEMES

@@ -91,6 +91,20 @@ def from_json(text: str, where: str | Path = FILE) -> Ranges:
         ) from error
 
 
+def read(path: Path) -> Ranges:
+    """Read a file that `Ranges.to_json` wrote, or the one in a bundle's folder.
+
+    Raises
+    ------
+    CalibrationError: no such file, not such a file, or a range that is no range.
+    """
+    file = path / FILE if path.is_dir() else path
+    try:
+        return from_json(file.read_text(encoding="utf-8"), file)
+    except (OSError, UnicodeDecodeError) as error:
+        raise CalibrationError(f"no ranges here: {error}", where=file, wanted=FORMAT) from error
+
+
 def _checked(pair: Any) -> Range:
     low, high = float(pair[0]), float(pair[1])
     if not (math.isfinite(low) and math.isfinite(high) and low <= high):

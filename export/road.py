@@ -15,12 +15,13 @@ from typing import Any
 
 from edgebind import __version__, bundle, manifest, reference, starter
 from edgebind import modality as modalities
-from edgebind.calibration import engine, gate, qdq
+from edgebind.calibration import engine, finding, gate, material, qdq, streaming
 from edgebind.calibration import ranges as ranges_
 from edgebind.calibration import recordings as recordings_
 from edgebind.calibration import reference as reference_
 from edgebind.calibration.batches import Batch, count
 from edgebind.calibration.gate import Bars, Comparison
+from edgebind.calibration.material import Material
 from edgebind.calibration.quantise import Quantised, quantise
 from edgebind.calibration.subject import Steps
 from edgebind.errors import CalibrationError, OptionError
@@ -56,6 +57,10 @@ class Request:
     """None takes those of the precision."""
     units: Units = field(default_factory=Units)
     """What the user says of the recordings' units."""
+    every_window: bool = False
+    """Whether ranges are taken from all windows that calibrate, read one by one."""
+    ranges: Path | None = None
+    """`ranges.json` of an earlier calibration of the same graph, to be used again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +119,11 @@ def check(request: Request) -> None:
     for path in request.calibration:
         if not path.exists():
             raise CalibrationError("no such recording", where=path)
+    _check_ranges(request)
+    if material.sets_among(request.calibration) and request.units.given:
+        raise OptionError(
+            "a calibration set brings its own units", where=request.calibration[0], remedy="leave out --units"
+        )
     if len(set(request.modalities)) < len(request.modalities):
         raise OptionError("the same modality twice", got=" ".join(request.modalities))
     if request.checkpoint is None:
@@ -131,6 +141,19 @@ def check(request: Request) -> None:
         )
 
 
+def _check_ranges(request: Request) -> None:
+    if request.precision != "int8" and (request.ranges is not None or request.every_window):
+        option = "--every-window" if request.ranges is None else "--ranges"
+        raise OptionError(f"{option} is for INT8", wanted="--precision int8", got=request.precision)
+    if request.ranges is None:
+        return
+    ranges_.read(request.ranges)
+    if request.every_window:
+        raise OptionError("known ranges need no windows", where="--every-window", remedy="leave it or --ranges out")
+    if len(request.modalities) != 1:
+        raise OptionError("ranges are of one encoder", where=request.ranges, wanted="one --modality")
+
+
 def _with_modalities(request: Request) -> Request:
     """The request with its modalities spelt out, if it brings recordings that must be shared out among them."""
     if not request.calibration:
@@ -138,7 +161,8 @@ def _with_modalities(request: Request) -> Request:
     names = request.modalities or (
         starter.MODALITIES if request.checkpoint is None else modalities_of(request.checkpoint)
     )
-    recordings_.require_owner(request.calibration, names)
+    if not material.sets_among(request.calibration):  # a set says whose it is
+        finding.require_owner(request.calibration, names)
     return replace(request, modalities=names)
 
 
@@ -198,27 +222,18 @@ Made = tuple[Files, Manifest, Comparison | None, Quantised | None]
 Stage = Callable[[str], None]
 
 
-@dataclass(frozen=True, slots=True)
-class Windows:
-    """What an encoder is calibrated and judged on."""
-
-    calibration: list[Batch]
-    held_out: list[Batch]
-    """Of other recordings."""
-    kind: str = "recordings"
-
-
-def _windows(request: Request, original: Original, stage: Stage) -> Windows:
+def _windows(request: Request, original: Original, stage: Stage) -> Material:
     """Real recordings if there are any; to judge FP16 something must be found, and FP32 needs none."""
     if request.checkpoint is None or request.calibration:
-        return Windows(*_recordings(request, original, stage))
+        return _material(request, original, stage)
     if request.precision == "fp32":
-        return Windows([], [])
+        return Material([], [])
     shape, dtype = _input_of(original)
-    return Windows([], [Batch("synthetic signals", parity.example(shape, dtype, batch=8))], "synthetic signals")
+    synthetic = Batch("synthetic signals", parity.example(shape, dtype, batch=8))
+    return Material([], [synthetic], kind="synthetic signals")
 
 
-def _reference(original: Original, windows: Windows, files: Files, folder: Path, stage: Stage) -> Files:
+def _reference(original: Original, windows: Material, files: Files, folder: Path, stage: Stage) -> Files:
     """What the device compares its sensor with, learnt with the graph that is right on every CPU."""
     if not windows.calibration or not windows.held_out:
         return {}
@@ -232,7 +247,7 @@ def _reference(original: Original, windows: Windows, files: Files, folder: Path,
     return {reference.FILE: folder / reference.FILE}
 
 
-def _fp32(request: Request, original: Original, windows: Windows, folder: Path, stage: _Told) -> Made:
+def _fp32(request: Request, original: Original, windows: Material, folder: Path, stage: _Told) -> Made:
     files: Files = {bundle.ENCODER: original.graph}
     data = original.graph.with_name(original.graph.name + ".data")
     if data.exists():
@@ -240,7 +255,7 @@ def _fp32(request: Request, original: Original, windows: Windows, folder: Path, 
     return files, original.description, None, None
 
 
-def _fp16(request: Request, original: Original, windows: Windows, folder: Path, stage: _Told) -> Made:
+def _fp16(request: Request, original: Original, windows: Material, folder: Path, stage: _Told) -> Made:
     stage("FP16 graph")
     graph = folder / bundle.ENCODER
     in_float = to_fp16(original.graph, graph)
@@ -261,7 +276,8 @@ def _input_of(original: Original) -> tuple[tuple[int, ...], str]:
     return tuple(d.dim_value for d in tensor.shape.dim[1:]), "int64" if tensor.elem_type == 7 else "float32"
 
 
-def _int8(request: Request, original: Original, windows: Windows, folder: Path, stage: _Told) -> Made:
+def _int8(request: Request, original: Original, windows: Material, folder: Path, stage: _Told) -> Made:
+    ranges = _known_ranges(request, original)
     made = quantise(
         original.graph,
         windows.calibration,
@@ -274,6 +290,9 @@ def _int8(request: Request, original: Original, windows: Windows, folder: Path, 
         aim=request.bars or gate.INT8_AIM,  # what a user states is what is wanted: no layer is returned beyond it
         state=request.out / f".{stage.modality}-int8.search",
         to_half=to_fp16,
+        observed=windows.observed,
+        ranges=ranges,
+        facts=windows.facts,
     )
     files: Files = {
         **made.files,
@@ -297,18 +316,27 @@ def _summary(made: Quantised) -> dict[str, Any]:
     }
 
 
-def _recordings(request: Request, original: Original, stage: Stage) -> tuple[list[Batch], list[Batch]]:
-    """(calibration, gate): the user's recordings, split, or the two sets the starter ships."""
+def _known_ranges(request: Request, original: Original) -> ranges_.Ranges | None:
+    """The ranges that the user brings, refused if they are another graph's."""
+    if request.ranges is None:
+        return None
+    found = ranges_.read(request.ranges)
+    found.require_graph(original.graph)
+    return found
+
+
+def _material(request: Request, original: Original, stage: Stage) -> Material:
+    """The user's recordings or calibration set, or the two sets the starter ships."""
     stage("read recordings")
     description = original.description
     if request.calibration:
-        paths = recordings_.fitting(request.calibration, description.modality, request.modalities)
-        return recordings_.split(recordings_.read(paths, description, request.units.of(description.modality)))
-    parts = [
-        recordings_.read([starter.RECORDINGS / part / description.modality], description)
-        for part in ("calibration", "gate")
-    ]
-    return [r.batch() for r in parts[0]], [r.batch() for r in parts[1]]
+        units = request.units.of(description.modality)
+        every = request.every_window
+        return material.of_recordings(request.calibration, description, request.modalities, units, every_window=every)
+    folders = [starter.RECORDINGS / part / description.modality for part in ("calibration", "gate")]
+    read, judged = (recordings_.read([folder], description) for folder in folders)
+    observed = streaming.whole([folders[0]], description) if request.every_window else None
+    return Material([r.batch() for r in read], [r.batch() for r in judged], observed)
 
 
 def _with_provenance(description: Manifest, original: Original, request: Request) -> Manifest:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -54,16 +54,19 @@ class Trial:
         return {k: float(f"{v:.7g}") if isinstance(v, float) else v for k, v in asdict(self).items()}
 
 
-def improve(subject: Subject, ranges: Ranges, batches: Sequence[Batch]) -> tuple[Ranges, list[Trial]]:
+def improve(
+    subject: Subject, ranges: Ranges, batches: Sequence[Batch], observed: Iterable[Batch] | None = None
+) -> tuple[Ranges, list[Trial]]:
     """Try each transform on top of those before it; returns the ranges with what was kept, and all trials.
 
     Parameters
     ----------
     ranges: of the untouched graph, by the observer that suits it best.
     batches: the windows they come from.
+    observed: the same, where they are too many to be held; `batches` are some of them then.
     """
     with tempfile.TemporaryDirectory(dir=subject.scratch) as aside:
-        bench = _Bench(subject, ranges, batches, Path(aside))
+        bench = _Bench(subject, ranges, batches, observed, Path(aside))
         bench.scale(equalisation.METHOD, _equalised)
         bench.scale(smoothing.METHOD, _smoothed)
         bench.correct()
@@ -88,10 +91,18 @@ def _smoothed(graph: Graph, path: Path, batches: Sequence[Batch]) -> Scalings:
 class _Bench:
     """The graph as it stands, how near its INT8 form is to FP32, and the trials so far."""
 
-    def __init__(self, subject: Subject, ranges: Ranges, batches: Sequence[Batch], folder: Path) -> None:
+    def __init__(
+        self,
+        subject: Subject,
+        ranges: Ranges,
+        batches: Sequence[Batch],
+        observed: Iterable[Batch] | None,
+        folder: Path,
+    ) -> None:
         self._subject = subject
         self._folder = folder
         self._batches = batches
+        self._observed = batches if observed is None else observed
         self._judged_on = subject.affordable(batches, 100, 96)
         self._reference = engine.embed(subject.graph, self._judged_on, optimise=True)
         self._path = subject.graph
@@ -123,7 +134,7 @@ class _Bench:
     def _collect(self, path: Path) -> list[Ranges]:
         """By the observer that suited the graph before, and by min-max, which clips nothing where nothing sticks out."""
         methods = {name: METHODS[name] for name in (self.ranges.method, "minmax")}
-        return list(ranges_.collect(path, self._batches, methods).values())
+        return list(ranges_.collect(path, self._observed, methods).values())
 
     def correct(self) -> None:
         """Try the correction of biases."""

@@ -28,7 +28,19 @@ if TYPE_CHECKING:
     multiple=True,
     type=click.Path(path_type=Path),
     metavar="PATH",
-    help="Real recordings, or folders of them: INT8 is calibrated on some and judged on the others. May be repeated.",
+    help="Real recordings, folders of them, or a set of `edgebind calibrate collect`: INT8 is calibrated on some and "
+    "judged on the others. May be repeated.",
+)
+@click.option(
+    "--every-window",
+    is_flag=True,
+    help="Take ranges from every window that calibrates, however many, not from an even selection.",
+)
+@click.option(
+    "--ranges",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="ranges.json of an INT8 bundle of the same encoder: use these ranges, do not calibrate again.",
 )
 @click.option(
     "--units",
@@ -48,6 +60,8 @@ def command(
     names: tuple[str, ...],
     precision: str,
     calibration: tuple[Path, ...],
+    every_window: bool,
+    ranges: Path | None,
     units_text: str,
     out: Path,
     min_cosine: float | None,
@@ -67,7 +81,8 @@ def command(
     from edgebind.sources import units
 
     bars = _bars(precision, min_cosine, min_p1, min_agreement)
-    request = Request(precision, out, checkpoint, names, calibration, bars, units.parse(units_text))
+    said = units.parse(units_text)
+    request = Request(precision, out, checkpoint, names, calibration, bars, said, every_window, ranges)
     for exported in export(request, _show, ProgressLine()):
         _finish_line()
         for title, value in _rows(exported):

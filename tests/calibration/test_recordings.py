@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from edgebind import preprocess
-from edgebind.calibration import recordings
+from edgebind.calibration import finding, recordings
 from edgebind.calibration.recordings import Recording
 from edgebind.errors import CalibrationError, OptionError
 from edgebind.manifest import Manifest, WindowSpec
@@ -141,9 +141,9 @@ def test_paths_go_to_the_modality_they_fit(tmp_path: Path) -> None:
     (tmp_path / "pictures").mkdir()
     Image.new("L", (8, 8)).save(tmp_path / "pictures" / "a.png")
     both = [tmp_path / "imu", tmp_path / "pictures"]
-    assert recordings.fitting(both, "imu") == [tmp_path / "imu"]
-    assert recordings.fitting(both, "thermal") == [tmp_path / "pictures"]
-    assert recordings.fitting(both, "audio") == both
+    assert finding.fitting(both, "imu") == [tmp_path / "imu"]
+    assert finding.fitting(both, "thermal") == [tmp_path / "pictures"]
+    assert finding.fitting(both, "audio") == both
 
 
 def picture(path: Path) -> Path:
@@ -155,40 +155,40 @@ def picture(path: Path) -> Path:
 def test_folders_say_whose_pictures_they_hold(tmp_path: Path) -> None:
     for name in ("run/thermal/a.png", "run/Vision/left/a.png", "run/others/a.png"):
         picture(tmp_path / name)
-    assert recordings.find([tmp_path], "thermal") == [tmp_path / "run" / "others", tmp_path / "run" / "thermal"]
-    assert recordings.find([tmp_path], "vision") == [tmp_path / "run" / "Vision" / "left", tmp_path / "run" / "others"]
-    assert recordings.find([tmp_path], "depth") == [tmp_path / "run" / "others"]
+    assert finding.find([tmp_path], "thermal") == [tmp_path / "run" / "others", tmp_path / "run" / "thermal"]
+    assert finding.find([tmp_path], "vision") == [tmp_path / "run" / "Vision" / "left", tmp_path / "run" / "others"]
+    assert finding.find([tmp_path], "depth") == [tmp_path / "run" / "others"]
     # What the user names is obeyed, whatever it is called ...
-    assert recordings.fitting([tmp_path / "run" / "thermal"], "depth", ["depth"]) == [tmp_path / "run" / "thermal"]
+    assert finding.fitting([tmp_path / "run" / "thermal"], "depth", ["depth"]) == [tmp_path / "run" / "thermal"]
     # ... unless it was named for several towers.
     with pytest.raises(CalibrationError, match="no depth recording; give a folder called depth"):
-        recordings.fitting([tmp_path / "run" / "thermal"], "depth", ["depth", "imu"])
+        finding.fitting([tmp_path / "run" / "thermal"], "depth", ["depth", "imu"])
 
 
 def test_pictures_of_nobody_are_refused_where_two_cameras_want_them(tmp_path: Path) -> None:
     picture(tmp_path / "thermal" / "a.png")
     picture(tmp_path / "run" / "vision" / "a.png")
-    recordings.require_owner([tmp_path], ["thermal", "vision", "imu"])
+    finding.require_owner([tmp_path], ["thermal", "vision", "imu"])
     nobodys = picture(tmp_path / "run" / "a.png")
     for path in (tmp_path, tmp_path / "run", nobodys):
         with pytest.raises(
             OptionError, match=r"pictures fit several modalities \(wanted a folder called thermal or vision"
         ):
-            recordings.require_owner([path], ["thermal", "vision", "imu"])
-    recordings.require_owner([tmp_path], ["thermal", "imu"])  # one camera, and all pictures are its own
+            finding.require_owner([path], ["thermal", "vision", "imu"])
+    finding.require_owner([tmp_path], ["thermal", "imu"])  # one camera, and all pictures are its own
 
 
 def test_an_archive_says_what_it_holds(tmp_path: Path) -> None:
     np.savez(tmp_path / "camera.npz", frames=np.zeros((2, 4, 4), np.uint8))
     np.savez(tmp_path / "walk.npz", samples=np.zeros((2, 6), np.float32))
-    assert recordings.find([tmp_path], "imu") == [tmp_path / "walk.npz"]
-    assert recordings.find([tmp_path], "thermal") == [tmp_path / "camera.npz"]
+    assert finding.find([tmp_path], "imu") == [tmp_path / "walk.npz"]
+    assert finding.find([tmp_path], "thermal") == [tmp_path / "camera.npz"]
 
 
 def test_a_recording_that_is_named_twice_is_one_recording(tmp_path: Path) -> None:
     (tmp_path / "walk.csv").write_text("x")
     (tmp_path / "link.csv").symlink_to(tmp_path / "walk.csv")
-    assert len(recordings.find([tmp_path, tmp_path / "walk.csv", tmp_path / "link.csv"], "imu")) == 1
+    assert len(finding.find([tmp_path, tmp_path / "walk.csv", tmp_path / "link.csv"], "imu")) == 1
 
 
 def test_depth_in_millimetres(tmp_path: Path) -> None:

@@ -105,7 +105,7 @@ def test_pictures_of_one_camera_calibrate_no_other(
     shutil.copytree(frames / "night", frames / "vision")
     request = Request("int8", tmp_path / "out", Path("x.pth"), calibration=(frames / path,))
     with pytest.raises(EdgebindError, match=line):
-        road._recordings(road._with_modalities(request), _original("depth"), lambda _: None)
+        road._material(road._with_modalities(request), _original("depth"), lambda _: None)
 
 
 def _original(modality: str) -> Original:

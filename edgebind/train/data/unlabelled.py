@@ -107,12 +107,12 @@ def _split(data: Data, items: list[Item], fold: int | None) -> list[tuple[Item, 
 
 
 def _read_recordings(data: Data, node: Node) -> list[Item]:
-    from edgebind.calibration import recordings
+    from edgebind.calibration import finding
 
     root = Path(data.path)
     spec: WindowSpec = from_table(WindowSpec, node.window, where="recipe", prefix="window.")
     found: list[Item] = []
-    for path in recordings.find([root], node.modality):
+    for path in finding.find([root], node.modality):
         group = path.name if path == root else path.relative_to(root).as_posix()
         for window in _windows(path, node.modality, spec):
             found.append(Item(f"{group} at {window.start_ns / NANOSECONDS:.2f} s", group, group, _held(window.samples)))

@@ -1,0 +1,242 @@
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from edgebind.calibration import material, sets
+from edgebind.calibration.sets import Opened
+from edgebind.errors import CalibrationError, OptionError
+from edgebind.manifest import Manifest, WindowSpec
+from edgebind.sources import units
+
+SPEC = WindowSpec(50, 2, 1, ("ax", "ay", "az", "gx", "gy", "gz"), ("m/s²",) * 3 + ("rad/s",) * 3)
+IMU = Manifest("test", "imu", 8, "fp32", 1.0, SPEC, {"kind": "imu"})
+HEADER = "time,ax,ay,az,gx,gy,gz"
+
+
+def motion(seconds: float, seed: int, strength: float = 1.0) -> np.ndarray:
+    """(n, 7): a body that tilts to and fro, with gravity where its gyroscope says."""
+    random = np.random.default_rng(seed)
+    times = np.arange(0, seconds, 0.01)
+    angle = 0.6 * strength * np.sin(2 * np.pi * 0.5 * times + seed)
+    rate = np.gradient(angle, times)
+    samples = np.zeros((len(times), 6))
+    samples[:, 1], samples[:, 2] = 9.81 * np.sin(angle), 9.81 * np.cos(angle)
+    samples[:, 3] = rate
+    samples += random.normal(size=samples.shape) * [0.3, 0.3, 0.3, 0.05, 0.05, 0.05] * strength
+    return np.column_stack([times, samples])
+
+
+def write(path: Path, table: np.ndarray) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    np.savetxt(path, table, delimiter=",", header=HEADER, comments="", fmt="%.6f")
+    return path
+
+
+@pytest.fixture
+def walks(tmp_path: Path) -> Path:
+    for place in range(6):
+        write(tmp_path / "walks" / f"{place}.csv", motion(40, place, strength=1 + place / 3))
+    return tmp_path / "walks"
+
+
+def collect(folder: Path, windows: int = sets.WINDOWS, seed: int = 0) -> Opened:
+    return sets.collect([folder], "imu", SPEC, home=folder, windows=windows, seed=seed)
+
+
+def lines(opened: Opened, severity: str = "error") -> list[str]:
+    return [f"{found.where} {found.line}" for found in opened.findings if found.severity == severity]
+
+
+def test_every_third_recording_judges_and_nothing_is_wrong_with_good_ones(walks: Path) -> None:
+    made = collect(walks)
+    assert {member.path: member.role for member in made.set.recordings} == {
+        f"{place}.csv": "gate" if place in (2, 5) else "calibrate" for place in range(6)
+    }
+    assert lines(made) == []
+    assert all(member.windows == 39 for member in made.set.recordings)
+
+
+def test_a_set_survives_its_file_and_the_file_a_move(walks: Path, tmp_path: Path) -> None:
+    made = collect(walks, windows=50, seed=3)
+    sets.write(made.set, walks / sets.FILE)
+    assert sets.read(walks) == made.set
+    moved = shutil.copytree(walks, tmp_path / "elsewhere" / "walks")
+    again = sets.open_set(moved)
+    assert again.set.digest == made.set.digest
+    for own, other in zip(sets.drawn(made), sets.drawn(again), strict=True):
+        assert own.tolist() == other.tolist()
+
+
+def test_windows_are_drawn_from_what_calibrates(walks: Path) -> None:
+    drawn = sets.drawn(collect(walks, windows=50, seed=3))
+    assert sum(map(len, drawn)) == 50
+    assert [len(own) for own in drawn][2::3] == [0, 0]
+    assert all((own < 39).all() for own in drawn)
+    assert sum(map(len, sets.drawn(collect(walks, windows=0)))) == 4 * 39
+
+
+def test_a_single_recording_is_cut_in_time(tmp_path: Path) -> None:
+    (looked,) = collect(write(tmp_path / "walk.csv", motion(100, 0)).parent).looked
+    calibrates, judges = np.flatnonzero(looked.calibrates), np.flatnonzero(looked.judges)
+    assert looked.scan.stop_ns[calibrates[-1]] + 9e9 <= looked.scan.start_ns[judges[0]]
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("", "not a calibration set"),
+        ("[]", "not a calibration set"),
+        ('{"format": "other/1"}', "format 'other/1'"),
+    ],
+)
+def test_a_damaged_set_is_refused(tmp_path: Path, text: str, line: str) -> None:
+    (tmp_path / sets.FILE).write_text(text)
+    with pytest.raises(CalibrationError, match=line):
+        sets.read(tmp_path)
+
+
+def test_a_role_that_does_not_exist_is_refused(walks: Path) -> None:
+    data = json.loads(collect(walks).set.to_json())
+    data["recordings"][0]["role"] = "both sides"
+    (walks / sets.FILE).write_text(json.dumps(data))
+    with pytest.raises(CalibrationError, match=r"role 'both sides' of 0\.csv"):
+        sets.read(walks)
+
+
+def test_a_recording_that_changed_or_went_is_named(walks: Path) -> None:
+    sets.write(collect(walks).set, walks / sets.FILE)
+    write(walks / "1.csv", motion(40, 77))
+    with pytest.raises(CalibrationError, match=r"1\.csv: a recording of the set has changed"):
+        sets.open_set(walks)
+    (walks / "1.csv").unlink()
+    with pytest.raises(CalibrationError, match=r"1\.csv: a recording of the set is gone"):
+        sets.open_set(walks)
+
+
+def test_rotation_in_degrees_is_seen_by_how_gravity_turns(walks: Path) -> None:
+    table = motion(40, 1)
+    table[:, 4:] *= 180 / np.pi / 2  # so little that the reader lets it pass
+    write(walks / "1.csv", table)
+    (line,) = lines(collect(walks))
+    assert line.startswith("1.csv turns ")
+    assert line.endswith("say --units gyro=deg/s")
+
+
+def test_acceleration_in_g_is_one_line_and_the_others_are_still_looked_at(walks: Path) -> None:
+    table = motion(40, 1)
+    table[:, 1:4] /= 9.81
+    write(walks / "1.csv", table)
+    made = collect(walks)
+    (line,) = lines(made)
+    assert "in g? then say --units acc=g" in line
+    assert len(made.looked[2].scan) == 39
+
+
+def test_a_dead_channel_is_named(walks: Path) -> None:
+    table = motion(40, 1)
+    table[:, 6] = 0
+    write(walks / "1.csv", table)
+    assert lines(collect(walks)) == ["1.csv channel gz never moves: is the sensor connected?"]
+
+
+def test_one_recording_twice_is_an_error(walks: Path) -> None:
+    shutil.copy(walks / "0.csv", walks / "2.csv")
+    found = lines(collect(walks))
+    assert "2.csv is the same recording as 0.csv" in found
+    assert "2.csv 100% of its windows, which judge, also calibrate" in found
+
+
+def test_a_sensor_at_its_limit_is_told(walks: Path) -> None:
+    table = motion(40, 1, strength=3)
+    table[:, 3] = np.minimum(3 * table[:, 3], 19.6133)
+    write(walks / "1.csv", table)
+    found = lines(collect(walks)) + lines(collect(walks), "warning")
+    assert any("1.csv" in line and "touch the sensor's limit" in line for line in found)
+
+
+def test_what_judges_must_not_reach_beyond_what_calibrates(walks: Path) -> None:
+    table = motion(40, 2, strength=1)
+    table[1000:1100, 4] += 30
+    write(walks / "2.csv", table)
+    assert any("2.csv gx reaches from" in line for line in lines(collect(walks), "warning"))
+
+
+def test_too_little_is_an_error(tmp_path: Path) -> None:
+    found = lines(collect(write(tmp_path / "walk.csv", motion(6, 0)).parent))
+    assert any("windows to calibrate on, at least 16 are needed" in line for line in found)
+    assert any("windows to judge on, at least 8 are needed" in line for line in found)
+
+
+def test_one_kind_of_windows_only_is_told(walks: Path) -> None:
+    busy = motion(40, 9, strength=1)
+    busy[:, 1:] *= np.where((busy[:, :1] > 20) & (busy[:, :1] < 22), 3, 1)
+    for place in range(6):
+        table = motion(40, place, strength=1)
+        write(walks / f"{place}.csv", table if place else busy)
+    assert any("record other conditions too" in line for line in lines(collect(walks), "warning"))
+
+
+@pytest.mark.parametrize(
+    ("modality", "value", "unit"), [("thermal", 30_000, "cK"), ("thermal", 2_950, "dK"), ("depth", 1_500, "mm")]
+)
+def test_frames_in_other_units_are_an_error(tmp_path: Path, modality: str, value: int, unit: str) -> None:
+    random = np.random.default_rng(0)
+    for place in range(60):
+        frame = random.normal(value, value / 50, (24, 32)).astype(np.uint16)
+        Image.fromarray(frame).save(tmp_path / f"{place}.png")
+    spec = sets.default_window(modality)
+    found = lines(sets.collect([tmp_path], modality, spec, home=tmp_path))
+    assert any(f"look like {unit}: say --units {modality}={unit}" in line for line in found)
+    right = sets.collect([tmp_path], modality, spec, home=tmp_path, units=units.parse(f"{modality}={unit}"))
+    assert lines(right) == []
+    assert right.set.units == {modality: unit}
+
+
+def test_a_frozen_camera_is_an_error(tmp_path: Path) -> None:
+    for place in range(60):
+        Image.fromarray(np.arange(64, dtype=np.uint8).reshape(8, 8)).save(tmp_path / f"{place}.png")
+    spec = sets.default_window("thermal")
+    assert any("are there twice" in line for line in lines(sets.collect([tmp_path], "thermal", spec, home=tmp_path)))
+
+
+def test_material_of_a_set_is_what_it_draws(walks: Path) -> None:
+    made = collect(walks, windows=50, seed=3)
+    sets.write(made.set, walks / sets.FILE)
+    found = material.of_recordings([walks], IMU)
+    assert found.observed is not None
+    streamed = list(found.observed)
+    assert len(streamed) == 50
+    assert sum(map(len, found.calibration)) == 50
+    assert {batch.recording for batch in found.held_out} == {"2.csv", "5.csv"}
+    facts = found.facts["calibration_set"]
+    assert facts["sha256"] == made.set.digest
+    assert facts["recordings"] == {b.recording: len(b) for b in found.calibration}
+    assert sum(drawn for drawn, _ in facts["strata"].values()) == 50
+    everything = material.of_recordings([walks], IMU, every_window=True)
+    assert everything.observed is not None
+    assert sum(1 for _ in everything.observed) == 4 * 39
+
+
+def test_a_set_with_errors_calibrates_nothing(walks: Path) -> None:
+    shutil.copy(walks / "0.csv", walks / "1.csv")
+    sets.write(collect(walks).set, walks / sets.FILE)
+    with pytest.raises(
+        CalibrationError, match=r"1 error in this calibration set: 1\.csv is the same recording as 0\.csv"
+    ):
+        material.of_recordings([walks], IMU)
+
+
+def test_sets_stand_alone_and_fit_the_tower(walks: Path) -> None:
+    made = collect(walks)
+    sets.write(made.set, walks / sets.FILE)
+    with pytest.raises(OptionError, match="recordings beside a calibration set"):
+        material.sets_among([walks, walks / "0.csv"])
+    with pytest.raises(CalibrationError, match="no calibration sets of thermal"):
+        material.of_recordings([walks], replace(IMU, modality="thermal"))
