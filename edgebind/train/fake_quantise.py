@@ -84,11 +84,18 @@ def _in_8_bits(layer: Weighted, norm: _BatchNorm | None, scale: float, inputs: T
 
 
 def _round_weight(weight: Tensor) -> Tensor:
-    """On the grid that `edgebind.calibration.weights.symmetric_weight_scales` gives it."""
+    """On the grid that `edgebind.calibration.qdq.weight_scales` gives it: the largest weight is 127, or a little less."""
     largest = weight.detach().abs().flatten(1).amax(dim=1)
-    scales = torch.where(largest > 0, largest / 127, torch.ones_like(largest))
+    scales = _next_halves(torch.where(largest > 0, largest / 127, torch.ones_like(largest)))
     zeros = torch.zeros(len(scales), dtype=torch.int32, device=weight.device)
     return torch.fake_quantize_per_channel_affine(weight, scales, zeros, 0, -127, 127)
+
+
+def _next_halves(scales: Tensor) -> Tensor:
+    """As `edgebind.calibration.qdq.next_halves`: the bits of a positive half, read as an integer, count upwards with it."""
+    halves = scales.half()
+    above = (halves.view(torch.int16) + 1).view(torch.float16)
+    return torch.where(halves.float() < scales, above, halves).float()
 
 
 def folded(layer: Weighted, norm: _BatchNorm | None) -> tuple[Tensor, Tensor | None]:
