@@ -6,9 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from edgebind import starter
+from edgebind import preprocess, starter
+from edgebind.models import students
 from edgebind.train import recipe
+from edgebind.train.data.aligned import bender
 from edgebind.train.distil_recipe import DistilRecipe
+from tests.conftest import ROOT
 
 MODALITIES = starter.MODALITIES
 RECIPES = Path(starter.__file__).parent / "recipes"
@@ -43,6 +46,15 @@ def test_a_student_sees_what_its_teacher_sees(name: str) -> None:
     assert student.student.preprocess == teacher.nodes[name].preprocess
     assert student.licence == teacher.licence
     assert not student.data, "it learns from the teacher's own"
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "how-to" / "recipes").glob("*.toml")), ids=lambda path: path.stem)
+def test_a_recipe_of_the_guides_can_be_read_to_its_last_constant(path: Path) -> None:
+    plan = recipe.read(path)
+    for node in plan.nodes.values():
+        bender(node)
+        preprocess.build(node.preprocess)
+        students.build(node.tower, dim=plan.dim)
 
 
 def _plain(text: str) -> str:
