@@ -21,6 +21,7 @@ COMMANDS = {
     "embed": "Embed recordings into one NPZ file.",
     "labels": "Embed new prompts for the runtime to recognise.",
     "inspect": "Show what a bundle is and check that it is whole.",
+    "triton": "Bundles as models of a Triton Inference Server.",
     "bench": "Latency, throughput, memory and energy of bundles.",
     "bind": "Train a tower into the space from a recipe.",
     "distil": "Teach a small tower what a large one knows.",

@@ -52,6 +52,13 @@ if TYPE_CHECKING:
 @click.option(
     "--out", type=click.Path(path_type=Path), default=Path("bundles"), show_default=True, help="Folder for bundles."
 )
+@click.option(
+    "--triton",
+    "repository",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Also write the bundles into this model repository of a Triton Inference Server; see edgebind triton.",
+)
 @click.option("--min-cosine", type=float, help="Least mean cosine to FP32.  [default: int8 0.99, fp16 0.999]")
 @click.option("--min-p1", type=float, help="Least 1st percentile of the cosine.  [default: int8 0.97, fp16 0.998]")
 @click.option("--min-agreement", type=float, help="Least share of equal labels.  [default: int8 0.98, fp16 0.99]")
@@ -64,6 +71,7 @@ def command(
     ranges: Path | None,
     units_text: str,
     out: Path,
+    repository: Path | None,
     min_cosine: float | None,
     min_p1: float | None,
     min_agreement: float | None,
@@ -77,6 +85,7 @@ def command(
     edgebind export --checkpoint imagebind_huge.pth --modality imu --precision int8 --calibration recordings/
     """
     from edgebind.cli.progress import ProgressLine
+    from edgebind.export import triton
     from edgebind.export.road import Request, export
     from edgebind.sources import units
 
@@ -85,7 +94,10 @@ def command(
     request = Request(precision, out, checkpoint, names, calibration, bars, said, every_window, ranges)
     for exported in export(request, _show, ProgressLine()):
         _finish_line()
-        for title, value in _rows(exported):
+        rows = _rows(exported)
+        if repository is not None:
+            rows.append(("triton", f"{repository / triton.export(exported.folder, repository)[-1]}, an ensemble"))
+        for title, value in rows:
             click.echo(f"{title:11} {value}")
 
 

@@ -78,7 +78,7 @@ def refusal(path: Path, wanted: EngineKey) -> str:
     note, why = read_note(path)
     if note is None:
         return why
-    return note.key.mismatch(wanted) or _damage(path, note)
+    return note.key.mismatch(wanted) or damage(path, note)
 
 
 def read_note(path: Path) -> tuple[Note | None, str]:
@@ -96,7 +96,8 @@ def read_note(path: Path) -> tuple[Note | None, str]:
         return None, "its note cannot be read"
 
 
-def _damage(path: Path, note: Note) -> str:
+def damage(path: Path, note: Note) -> str:
+    """What is wrong with the bytes of the engine at `path`; empty if they are those that were built."""
     try:
         size = path.stat().st_size
         if size != note.size:
