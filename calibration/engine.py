@@ -43,9 +43,10 @@ class Tap:
     A graph whose weights lie in a file of their own is written once more beside it, without them; others need no file.
     """
 
-    def __init__(self, graph: Path, tensors: Sequence[str]) -> None:
+    def __init__(self, graph: Path, tensors: Sequence[str], *, optimise: bool = True) -> None:
+        """Tap `tensors`; without `optimise` the graph runs as written."""
         with _with_outputs(graph, tensors) as tapped:
-            self._session: Any = session(tapped, graph)
+            self._session: Any = session(tapped, graph, optimise=optimise)
         self._tensors = list(tensors)
         self._input = self._session.get_inputs()[0]
 

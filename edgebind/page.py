@@ -43,10 +43,11 @@ def figure(drawing: str, caption: str, kind: str = "") -> str:
     return f"<figure class='{kind}'><figcaption>{escape(caption)}</figcaption>{drawing}</figure>"
 
 
-def listing(heads: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
-    """A table of plain text."""
+def listing(heads: Sequence[str], lines: Iterable[Sequence[str]], *, wraps: bool = True) -> str:
+    """A table of plain text, whose cells are wide and may be several lines tall if it `wraps`."""
+    kind = "left wrap" if wraps else "left"
     head = "".join(f'<th class="left">{escape(text)}</th>' for text in heads)
     body = "".join(
-        "<tr>" + "".join(f'<td class="left wrap">{escape(cell)}</td>' for cell in line) + "</tr>" for line in lines
+        "<tr>" + "".join(f'<td class="{kind}">{escape(cell)}</td>' for cell in line) + "</tr>" for line in lines
     )
     return f'<div class="wide"><table><tr>{head}</tr>{body}</table></div>'

@@ -20,6 +20,7 @@ COMMANDS = {
     "run": "Stream a sensor, live or recorded, into the space.",
     "embed": "Embed recordings into one NPZ file.",
     "labels": "Embed new prompts for the runtime to recognise.",
+    "compare": "Two bundles, graphs or backends on the same windows.",
     "inspect": "Show what a bundle is and check that it is whole.",
     "triton": "Bundles as models of a Triton Inference Server.",
     "bench": "Latency, throughput, memory and energy of bundles.",

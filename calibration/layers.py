@@ -1,0 +1,197 @@
+"""Two graphs of one encoder, layer by layer: which tensor departs first, and where the error grows most.
+
+Tensors are matched by name: an INT8 or FP16 graph that `edgebind export` writes keeps the names that its FP32 graph has for
+what each node returns. Both graphs run as written, without the optimiser, which would fuse tensors away.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgebind.calibration import engine
+from edgebind.calibration.batches import Batch
+from edgebind.calibration.graph import Graph
+from edgebind.errors import CalibrationError
+
+TOGETHER = 192
+"""Tensors that are looked at in one pass: an attention map of a large tower takes megabytes, and there are hundreds."""
+THRESHOLDS = {"fp32": 1e-3, "fp16": 2e-2, "int8": 1e-1}
+"""Relative error from which on a layer has departed, by the coarser of the two graphs: rounding stays far below it."""
+SHAPING = frozenset(
+    {
+        "Reshape",
+        "Transpose",
+        "Squeeze",
+        "Unsqueeze",
+        "Flatten",
+        "Identity",
+        "Slice",
+        "Split",
+        "Concat",
+        "Expand",
+        "Gather",
+    }
+    | {"Cast", "Shape", "QuantizeLinear", "DequantizeLinear"}
+)
+"""Operators that compute nothing: their tensors depart where their inputs do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Departure:
+    """How far one tensor is apart in two graphs."""
+
+    tensor: str
+    layer: str
+    """How people know it: the name of its weight, if it has one."""
+    op: str
+    error: float
+    """|b - a| / |a|, Euclidean, over all windows together."""
+    cosine: float
+    growth: float
+    """Times the largest error among the tensors it is made of; infinite where those are the same."""
+    inherited: float
+    """That largest error."""
+
+    def to_dict(self) -> dict[str, Any]:
+        rounded = {
+            key: float(f"{value:.6g}") if isinstance(value, float) else value for key, value in asdict(self).items()
+        }
+        return rounded | ({"growth": None} if not np.isfinite(self.growth) else {})
+
+
+@dataclass(frozen=True, slots=True)
+class Depth:
+    """All tensors that two graphs share, in the order of execution."""
+
+    tensors: tuple[Departure, ...]
+    windows: int
+    threshold: float
+
+    @property
+    def first(self) -> Departure | None:
+        """The first that departs: beyond the threshold, and made of tensors that are not."""
+        return next((t for t in self.tensors if t.error > self.threshold >= t.inherited), None)
+
+    @property
+    def largest_step(self) -> Departure | None:
+        """Where the error grows most, in what it adds to the error of what the tensor is made of."""
+        steps = [t for t in self.tensors if t.error > t.inherited]
+        return max(steps, key=lambda t: t.error - t.inherited, default=None)
+
+    def to_dict(self) -> dict[str, Any]:
+        first, step = self.first, self.largest_step
+        return {
+            "windows": self.windows,
+            "threshold": self.threshold,
+            "first": None if first is None else first.to_dict(),
+            "largest_step": None if step is None else step.to_dict(),
+            "tensors": [tensor.to_dict() for tensor in self.tensors],
+        }
+
+
+def compare(a: Path, b: Path, batches: Sequence[Batch], threshold: float | None = None) -> Depth:
+    """Run both graphs on a few windows and compare every tensor that both have.
+
+    Parameters
+    ----------
+    threshold: relative error from which on a layer has departed; None takes that of the coarser precision.
+
+    Raises
+    ------
+    CalibrationError: no tensor has the same name in both, or windows of the wrong shape.
+    """
+    of_a, of_b = Graph.read(a), Graph.read(b)
+    there = {name for node in of_b.model.graph.node for name in node.output}
+    shared = [node for node in of_a.model.graph.node if node.output and node.output[0] in there]
+    shared = [node for node in shared if node.op_type not in SHAPING]
+    if not shared:
+        raise CalibrationError("no tensor has the same name in both graphs", where=b, wanted=f"names of {a}")
+    sums = _sums(a, b, [str(node.output[0]) for node in shared], batches)
+    errors = {name: _error(parts) for name, parts in sums.items()}
+    inherited = _inherited(of_a, errors)
+    titles = {layer.name: layer.title for layer in of_a.layers}
+    found = []
+    for node in shared:
+        name = str(node.output[0])
+        if name in errors:
+            error, before = errors[name], inherited[name]
+            growth = error / before if before else np.inf
+            title = titles.get(name, name)
+            found.append(Departure(name, title, node.op_type, error, _cosine(sums[name]), growth, before))
+    coarser = max((precision(of_a), precision(of_b)), key=lambda name: THRESHOLDS[name])
+    return Depth(tuple(found), sum(map(len, batches)), THRESHOLDS[coarser] if threshold is None else threshold)
+
+
+def precision(graph: Graph) -> str:
+    """What a graph computes in, as far as its nodes and weights say."""
+    if any(node.op_type in ("QuantizeLinear", "DequantizeLinear") for node in graph.model.graph.node):
+        return "int8"
+    half = any(tensor.data_type == 10 for tensor in graph.weights.values())
+    return "fp16" if half else "fp32"
+
+
+Parts = NDArray[np.float64]
+"""(a.a, b.b, a.b, (b - a).(b - a)), summed over windows."""
+
+
+def _sums(a: Path, b: Path, names: Sequence[str], batches: Sequence[Batch]) -> dict[str, Parts]:
+    sums: dict[str, Parts] = {}
+    for start in range(0, len(names), TOGETHER):
+        some = names[start : start + TOGETHER]
+        with engine.Tap(a, some, optimise=False) as first, engine.Tap(b, some, optimise=False) as second:
+            for batch in batches:
+                for row in batch.inputs:  # one by one: memory holds one window's tensors
+                    _add(sums, some, first.run(row[None], batch.recording), second.run(row[None], batch.recording))
+    return sums
+
+
+def _add(
+    sums: dict[str, Parts], names: Sequence[str], a: Mapping[str, NDArray[Any]], b: Mapping[str, NDArray[Any]]
+) -> None:
+    for name in names:
+        if a[name].dtype.kind == "f" and b[name].dtype.kind == "f" and a[name].shape == b[name].shape:
+            first, second = (values[name].astype(np.float64).ravel() for values in (a, b))
+            apart = second - first
+            parts = np.array([first @ first, second @ second, first @ second, apart @ apart])
+            sums[name] = sums.get(name, np.zeros(4)) + parts
+
+
+def _error(parts: Parts) -> float:
+    own, _, _, apart = parts
+    return float(np.sqrt(apart / own)) if own else float(np.sqrt(apart) and np.inf)
+
+
+def _cosine(parts: Parts) -> float:
+    lengths = np.sqrt(parts[0] * parts[1])
+    return float(parts[2] / lengths) if lengths else float(parts[0] == parts[1])
+
+
+def _inherited(graph: Graph, errors: Mapping[str, float]) -> dict[str, float]:
+    """Of each tensor, the largest error among the nearest compared tensors that it is made of."""
+    behind: dict[str, float] = {}
+    found: dict[str, float] = {}
+    for node in graph.model.graph.node:
+        before = max((behind.get(name, 0.0) for name in node.input), default=0.0)
+        for name in node.output:
+            found[name] = before
+            behind[name] = errors.get(name, before)
+    return found
+
+
+def deepest(batches: Sequence[Batch], cosines: NDArray[np.float64], most: int) -> list[Batch]:
+    """The windows with the least cosine, most of them at once where several are of one recording."""
+    worst = set(np.argsort(cosines, kind="stable")[:most].tolist())
+    return [batch.part(np.array(places)) for batch, places in _places(batches, worst) if places]
+
+
+def _places(batches: Sequence[Batch], wanted: set[int]) -> Iterator[tuple[Batch, list[int]]]:
+    start = 0
+    for batch in batches:
+        yield batch, [place for place in range(len(batch)) if start + place in wanted]
+        start += len(batch)
