@@ -133,8 +133,7 @@ def compare(
         sides = [stack.enter_context(_open(path, name)) for path, name in zip((a, b), options.backends, strict=True)]
         description = _description(sides, options.like)
         progress("read recordings")
-        found = recordings.find(paths, description.modality)
-        batches = [one.batch() for one in recordings.read(found, description, options.units)]
+        batches = [one.batch() for one in recordings.read(paths, description, options.units)]
         batches = spread(batches, options.windows)
         progress(f"run both on {count(batches)} windows")
         first, second = (_embed(side, batches) for side in sides)
