@@ -58,7 +58,8 @@ def depth(of: Depth) -> Figure:
     axes.semilogy(np.arange(len(errors)), errors, marker=".", markersize=4, linewidth=1, color=COLOURS[0])
     axes.axhline(of.threshold, color=RULE, linestyle="--", linewidth=1)
     axes.text(len(errors) - 1, of.threshold, "threshold", ha="right", va="bottom", fontsize=8)
-    for mark, colour, tensor in (("first departs", COLOURS[7], of.first), ("grows most", COLOURS[1], of.largest_step)):
+    marks = [("first departs", COLOURS[7], of.first), ("grows most", COLOURS[1], of.largest_step)]
+    for mark, colour, tensor in marks[: 1 if of.first is not None and of.first == of.largest_step else 2]:
         if tensor is not None:
             at = of.tensors.index(tensor)
             axes.scatter(at, errors[at], s=55, facecolors="none", edgecolors=colour, linewidths=1.8, zorder=3)
