@@ -13,8 +13,8 @@ from typing import Any
 from edgebind.errors import MissingDependencyError
 
 LIBRARY = "libcuda.so.1"
-_MAJOR, _MINOR = 75, 76
-"""CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR and _MINOR."""
+_MAJOR, _MINOR, _MULTIPROCESSORS = 75, 76, 16
+"""CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR, _MINOR, and CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT."""
 _NAME_BYTES = 256
 
 
@@ -47,6 +47,13 @@ class Device:
     memory: int = 0
     """Bytes; on a Jetson it is shared with the processor. 0 where it is not known."""
     driver: tuple[int, int] = (0, 0)
+    multiprocessors: int = 0
+    """An Orin Nano and an AGX Orin both call themselves `Orin`; this tells them apart. 0 where it is not known."""
+
+    @property
+    def model(self) -> str:
+        """Name and size, such as `Orin, 8 multiprocessors`: what an engine is tuned to."""
+        return f"{self.name}, {self.multiprocessors} multiprocessors" if self.multiprocessors else self.name
 
     def __str__(self) -> str:
         return f"{self.name or 'any GPU'} (SM {self.sm[0]}.{self.sm[1]})"
@@ -104,7 +111,8 @@ def _device(library: Any, index: int, version: tuple[int, int]) -> Device:
     _check(library.cuDeviceGetName(name, _NAME_BYTES, handle), "cuDeviceGetName")
     _check(library.cuDeviceTotalMem_v2(ctypes.byref(memory), handle), "cuDeviceTotalMem")
     sm = (_attribute(library, _MAJOR, handle), _attribute(library, _MINOR, handle))
-    return Device(name.value.decode(errors="replace"), sm, index, memory.value, version)
+    multiprocessors = _attribute(library, _MULTIPROCESSORS, handle)
+    return Device(name.value.decode(errors="replace"), sm, index, memory.value, version, multiprocessors)
 
 
 def _attribute(library: Any, attribute: int, handle: ctypes.c_int) -> int:

@@ -44,7 +44,7 @@ class Library:
         return 0
 
     def cuDeviceGetAttribute(self, value: Any, attribute: int, device: Any) -> int:
-        value._obj.value = dict(zip((75, 76), self.sms[device.value], strict=True))[attribute]
+        value._obj.value = {75: self.sms[device.value][0], 76: self.sms[device.value][1], 16: 8}[attribute]
         return 0
 
 
@@ -58,8 +58,8 @@ def library(monkeypatch: pytest.MonkeyPatch) -> Library:
 def test_what_the_driver_says(library: Library) -> None:
     assert str(cuda.driver()) == "CUDA driver 12.6"
     assert cuda.devices() == [
-        cuda.Device("Orin", (8, 7), 0, 8 << 30, (12, 6)),
-        cuda.Device("NVIDIA GeForce RTX 3060", (8, 6), 1, 8 << 30, (12, 6)),
+        cuda.Device("Orin", (8, 7), 0, 8 << 30, (12, 6), 8),
+        cuda.Device("NVIDIA GeForce RTX 3060", (8, 6), 1, 8 << 30, (12, 6), 8),
     ]
     assert str(cuda.device(1)) == "NVIDIA GeForce RTX 3060 (SM 8.6)"
     with pytest.raises(MissingDependencyError, match=r"GPU 2: no such GPU \(wanted one of 2 that are here\)"):

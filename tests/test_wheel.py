@@ -91,3 +91,12 @@ def test_the_runtime_brings_in_no_training_package() -> None:
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert found.strip() == "[]"
+
+
+def test_building_an_engine_needs_nothing_of_a_workstation() -> None:
+    code = (
+        "import sys, edgebind.export.engine, edgebind.engines.loading, edgebind.triton;"
+        "print([m for m in ('torch', 'onnx', 'onnxruntime', 'PIL') if m in sys.modules])"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert found.strip() == "[]"

@@ -211,7 +211,7 @@ def _use_dla(config: trt.IBuilderConfig, builder: trt.Builder, job: Job, core: i
         raise OptionError(
             f"no such DLA core to {job.flavour} on {job.device}",
             where="--dla",
-            wanted=f"less than {cores}" if cores else "a Jetson with a DLA and TensorRT up to 10.7",
+            wanted=f"less than {cores}" if cores else "a Jetson with a DLA, and a TensorRT that serves it (up to 10.7)",
             got=core,
         )
     config.default_device_type = trt.DeviceType.DLA

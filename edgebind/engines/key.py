@@ -103,7 +103,7 @@ class EngineKey:
     platform: str
     """`linux-aarch64`; engines do not travel between processors."""
     gpu: str
-    """The GPU's name; empty for an engine that runs on every GPU of its compute capabilities."""
+    """The GPU's name and size; empty for an engine that runs on every GPU of its compute capabilities."""
     sms: tuple[Sm, ...]
     profiles: tuple[Profile, ...]
     options: Options = field(default_factory=Options)
@@ -179,7 +179,7 @@ def key_for(
     ----------
     sms: compute capabilities to build for instead of the device's own.
     """
-    gpu = "" if sms or flavour.name == "rtx" else device.name
+    gpu = "" if sms or flavour.name == "rtx" else device.model
     return EngineKey(
         graph_digest(manifest),
         flavour.name,

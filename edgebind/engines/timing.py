@@ -21,7 +21,7 @@ def path_of(cache: Path, flavour: Flavour, device: Device) -> Path | None:
     """One file for a GPU and a release; None for a flavour that measures nothing."""
     if flavour.name == "rtx":
         return None
-    gpu = re.sub(r"[^A-Za-z0-9]+", "-", f"{device.name} sm{device.sm[0]}{device.sm[1]}").strip("-").lower()
+    gpu = re.sub(r"[^A-Za-z0-9]+", "-", f"{device.model} sm{device.sm[0]}{device.sm[1]}").strip("-").lower()
     return cache / f"timing-{flavour.name}-{flavour.version}-{gpu}.cache"
 
 

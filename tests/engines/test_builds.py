@@ -69,3 +69,18 @@ def test_lower_precision_makes_a_smaller_engine(shipped: Graphs, rtx: Flavour) -
 
 def test_any_batch_of_a_range_builds(shipped: Graphs, rtx: Flavour) -> None:
     assert build(Job(shipped["imu", "int8"], rtx, (Profile(1, 1, 16), Profile(2, 8, 8)), ((8, 6),))).data
+
+
+def test_weights_beside_the_graph_are_found(shipped: Graphs, rtx: Flavour, tmp_path: Path) -> None:
+    """As in graphs above 2 GiB: the engine is the one of the graph that carries its weights itself."""
+    import onnx
+
+    model = onnx.load(shipped["thermal", "fp32"])
+    onnx.save(
+        model, tmp_path / "encoder.onnx", save_as_external_data=True, location="encoder.onnx.data", size_threshold=0
+    )
+    assert (tmp_path / "encoder.onnx.data").stat().st_size > 1_000_000
+    whole, parted = (
+        compile_for(graph, rtx, (8, 9)) for graph in (shipped["thermal", "fp32"], tmp_path / "encoder.onnx")
+    )
+    assert parted.data == whole.data

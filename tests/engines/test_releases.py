@@ -20,7 +20,7 @@ from edgebind.manifest import Manifest
 from tests.engines import fakes
 from tests.engines.test_api import RELEASES, Api
 
-ORIN = Device("Orin", (8, 7), 0, 8 << 30, (12, 6))
+ORIN = Device("Orin", (8, 7), 0, 8 << 30, (12, 6), 8)
 RTX_3060 = Device("NVIDIA GeForce RTX 3060", (8, 6), 0, 12 << 30, (13, 0))
 FULL = [release for release in RELEASES if not release.startswith("rtx")]
 
@@ -89,7 +89,7 @@ def test_what_may_not(changes: dict[str, Any], message: str, api: Api) -> None:
 def test_no_dla_at_all_is_told(api: Api) -> None:
     flavour = fakes.flavour(api["10.13.3"], "10.13.3")
     flavour.trt.Builder.num_DLA_cores = 0
-    with pytest.raises(OptionError, match=r"wanted a Jetson with a DLA and TensorRT up to 10\.7"):
+    with pytest.raises(OptionError, match="wanted a Jetson with a DLA, and a TensorRT that serves it"):
         builder.build(_job(flavour, options=Options(dla=0), precision="fp16"))
 
 
@@ -152,11 +152,18 @@ def test_an_orin_gets_its_engine_and_its_times(api: Api, tiny: tuple[Path, Manif
     flavour = fakes.flavour(api["10.3.0"], "10.3.0")
     made = engine_for(*tiny, device=ORIN, flavour=flavour, cache=tmp_path)
     assert (made.built, made.path.read_bytes()) == (True, fakes.PLAN)
-    assert made.key.gpu == "Orin"
-    assert (tmp_path / "timing-tensorrt-10.3.0-orin-sm87.cache").is_file()
+    assert made.key.gpu == "Orin, 8 multiprocessors"
+    assert (tmp_path / "timing-tensorrt-10.3.0-orin-8-multiprocessors-sm87.cache").is_file()
     later = fakes.flavour(api["10.13.3"], "10.13.3")
     again = engine_for(*tiny, device=ORIN, flavour=later, cache=tmp_path)
     assert "it was built by tensorrt 10.3.0, this is tensorrt 10.13.3" in again.why
+
+
+def test_an_agx_orin_is_no_orin_nano(api: Api, tiny: tuple[Path, Manifest], tmp_path: Path) -> None:
+    flavour = fakes.flavour(api["10.3.0"], "10.3.0")
+    engine_for(*tiny, device=ORIN, flavour=flavour, cache=tmp_path)
+    agx = engine_for(*tiny, device=replace(ORIN, multiprocessors=16), flavour=flavour, cache=tmp_path)
+    assert "built for Orin, 8 multiprocessors (SM 8.7), this is Orin, 16 multiprocessors (SM 8.7)" in agx.why
 
 
 def _file(path: Path, built: bool = False, **options: Any) -> EngineFile:
