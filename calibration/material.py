@@ -9,9 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from edgebind.calibration import finding, recordings, sets, strata, streaming
+from edgebind.calibration import finding, recordings, sets, streaming
 from edgebind.calibration.batches import Batch
-from edgebind.calibration.diagnosis import strata_of
 from edgebind.calibration.recordings import MOST, thin
 from edgebind.calibration.sets import CalibrationSet, Opened
 from edgebind.calibration.streaming import Part, Streamed
@@ -132,18 +131,14 @@ def _held(windows: Streamed) -> list[Batch]:
 
 
 def _facts(opened: Opened, file: Path, places: Sequence[np.ndarray]) -> dict[str, Any]:
-    draw, modality = opened.set.draw, opened.set.modality
-    drawn = strata.place(
-        np.concatenate([each.scan.aspects[own] for each, own in zip(opened.looked, places, strict=True)]), draw.edges
-    ).tolist()
-    of = strata_of(opened.looked, draw.edges, judged=False)
+    kinds = sets.strata_drawn(opened, places)
     return {
         "file": file.name,
         "sha256": opened.set.digest,
-        "seed": draw.seed,
-        "windows": len(drawn),
-        "of": of.total(),
-        "strata": {strata.title(modality, kind, draw.edges): [drawn.count(kind), of[kind]] for kind in sorted(of)},
+        "seed": opened.set.draw.seed,
+        "windows": sum(drawn for drawn, _ in kinds.values()),
+        "of": sum(of for _, of in kinds.values()),
+        "strata": {title: {"drawn": drawn, "windows": of} for title, (drawn, of) in kinds.items()},
         "recordings": {each.scan.name: len(own) for each, own in zip(opened.looked, places, strict=True) if len(own)},
         "warnings": [f"{found.where} {found.line}".strip() for found in opened.findings],
     }

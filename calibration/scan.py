@@ -6,6 +6,7 @@ A few numbers are kept of each window, and none of its samples.
 from __future__ import annotations
 
 import hashlib
+import math
 from array import array
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,6 +74,8 @@ class _Looker:
     def __init__(self, name: str, modality: str, spec: WindowSpec) -> None:
         self._name, self._aspects = name, ASPECTS[modality]
         self._is_camera, self._is_text = modalities.get(modality).is_camera, modality == "text"
+        # The zeros of a depth camera are holes, where it measured nothing.
+        self._limit = math.inf if modality == "depth" else SATURATED_PIXELS if self._is_camera else 0.0
         self._turning = _Turning(spec.rate_hz) if modality == "imu" else None
         self._values, self._starts, self._stops, self._digests = array("d"), array("q"), array("q"), array("Q")
         self._low, self._high, self._still = np.zeros(0), np.zeros(0), np.zeros(0, np.int64)
@@ -85,7 +88,7 @@ class _Looker:
         self._stops.append(window.stop_ns)
         digest = hashlib.blake2b(np.ascontiguousarray(samples).tobytes(), digest_size=8).digest()
         self._digests.append(int.from_bytes(digest, "little"))
-        self._saturated += window.quality.saturated > (SATURATED_PIXELS if self._is_camera else 0)
+        self._saturated += window.quality.saturated > self._limit
         self._dtype = self._dtype or samples.dtype.name
         if not self._is_text:
             self._span(samples)

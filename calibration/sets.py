@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -20,7 +21,7 @@ from edgebind import atomic
 from edgebind import manifest as manifests
 from edgebind import modality as modalities
 from edgebind.calibration import finding, recordings, strata
-from edgebind.calibration.diagnosis import Finding, Looked, diagnose
+from edgebind.calibration.diagnosis import Finding, Looked, diagnose, strata_of
 from edgebind.calibration.scan import Scan, scan
 from edgebind.calibration.strata import Edges
 from edgebind.errors import CalibrationError, EdgebindError
@@ -179,17 +180,39 @@ def collect(
     found = finding.named(paths, modality)
     held = recordings.held_out([name for name, _ in found]) if len(found) > 1 else set()
     roles = [BOTH] if len(found) == 1 else [GATE if i in held else CALIBRATE for i in range(len(found))]
-    scans = [scan(name, path, modality, spec, units) for name, path in found]
+    places = [path for _, path in found]
+    empty = CalibrationSet(modality, spec, dict((units or Units()).given), (), Draw(windows, seed))
+    return _assembled(empty, places, roles, home)
+
+
+def added(old: CalibrationSet, file: Path, recording: Path) -> Opened:
+    """The set in `file` with one recording more; every third judges, and the others keep their part.
+
+    Raises
+    ------
+    CalibrationError: a recording of the set is gone or has changed.
+    """
+    for member in old.recordings:
+        _verify(member, place_of(member, file))
+    role = BOTH if not old.recordings else GATE if len(old.recordings) % 3 == 2 else CALIBRATE
+    places = [*(place_of(member, file) for member in old.recordings), recording]
+    return _assembled(old, places, [*(member.role for member in old.recordings), role], file.parent)
+
+
+def _assembled(old: CalibrationSet, places: Sequence[Path], roles: Sequence[str], home: Path) -> Opened:
+    """A set of the recordings at `places`, all else as in `old`; the strata are found anew."""
+    names = finding.short_names(places)
+    scans = [scan(name, path, old.modality, old.window, old.said()) for name, path in zip(names, places, strict=True)]
     members = tuple(
         Member(Path(os.path.relpath(path, home)).as_posix(), sha256_of(path), role, len(seen))
-        for (_, path), role, seen in zip(found, roles, scans, strict=True)
+        for path, role, seen in zip(places, roles, scans, strict=True)
     )
     looked = tuple(_looked(seen, member) for seen, member in zip(scans, members, strict=True))
-    names = tuple(aspect.name for aspect in strata.ASPECTS[modality])
+    aspects = tuple(aspect.name for aspect in strata.ASPECTS[old.modality])
     values = [each.scan.aspects[each.calibrates] for each in looked]
-    draw = Draw(windows, seed, names, strata.edges(modality, np.concatenate(values)))
-    made = CalibrationSet(modality, spec, dict((units or Units()).given), members, draw)
-    return Opened(made, looked, tuple(diagnose(looked, modality, spec, draw.edges)))
+    draw = replace(old.draw, aspects=aspects, edges=strata.edges(old.modality, np.concatenate(values)))
+    made = replace(old, recordings=members, draw=draw)
+    return Opened(made, looked, tuple(diagnose(looked, old.modality, old.window, draw.edges)))
 
 
 def open_set(path: Path, spec: WindowSpec | None = None) -> Opened:
@@ -259,9 +282,14 @@ def drawn(opened: Opened) -> list[np.ndarray]:
     return [own[part - (end - len(own))] for own, part, end in zip(places, parts, ends, strict=True)]
 
 
-def with_member(old: CalibrationSet, made: CalibrationSet) -> CalibrationSet:
-    """`made`, drawn as `old` was: how many windows, and by which seed."""
-    return replace(made, draw=replace(made.draw, windows=old.draw.windows, seed=old.draw.seed))
+def strata_drawn(opened: Opened, places: Sequence[np.ndarray] | None = None) -> dict[str, tuple[int, int]]:
+    """What people call each stratum -> (windows that are drawn of it, all that calibrate); `places` as `drawn` gives them."""
+    edges, modality = opened.set.draw.edges, opened.set.modality
+    chosen = drawn(opened) if places is None else places
+    values = [each.scan.aspects[own] for each, own in zip(opened.looked, chosen, strict=True)]
+    taken = Counter(strata.place(np.concatenate(values), edges).tolist())
+    of = strata_of(opened.looked, edges, judged=False)
+    return {strata.title(modality, kind, edges): (taken[kind], of[kind]) for kind in sorted(of)}
 
 
 def sha256_of(path: Path) -> str:

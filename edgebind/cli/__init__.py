@@ -16,6 +16,7 @@ from edgebind import __version__
 # Listed by hand, so that `--help` imports none of them: name -> one line for the list of commands.
 COMMANDS = {
     "export": "Checkpoint -> ONNX -> simplified -> calibrated -> a bundle.",
+    "calibrate": "Recordings for INT8: collect, check, record; and ranges.",
     "build": "A bundle's TensorRT engine, on the device or ahead.",
     "run": "Stream a sensor, live or recorded, into the space.",
     "embed": "Embed recordings into one NPZ file.",

@@ -218,7 +218,7 @@ def test_material_of_a_set_is_what_it_draws(walks: Path) -> None:
     facts = found.facts["calibration_set"]
     assert facts["sha256"] == made.set.digest
     assert facts["recordings"] == {b.recording: len(b) for b in found.calibration}
-    assert sum(drawn for drawn, _ in facts["strata"].values()) == 50
+    assert sum(kind["drawn"] for kind in facts["strata"].values()) == 50
     everything = material.of_recordings([walks], IMU, every_window=True)
     assert everything.observed is not None
     assert sum(1 for _ in everything.observed) == 4 * 39

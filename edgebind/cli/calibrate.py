@@ -1,0 +1,269 @@
+"""`edgebind calibrate`: the recordings that INT8 is calibrated on, collected, checked and recorded; and the ranges they gave."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from edgebind.cli.options import Finite
+
+if TYPE_CHECKING:
+    from edgebind.calibration.sets import Opened
+    from edgebind.manifest import WindowSpec
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
+FOLDER = click.Path(path_type=Path)
+
+
+def _looking(command: _Command) -> _Command:
+    """Options of commands that look at recordings."""
+    command = click.option(
+        "--units",
+        "units_text",
+        default="",
+        metavar="LIST",
+        help="Units of the recordings, such as acc=g,gyro=deg/s or thermal=cK.",
+    )(command)
+    return click.option(
+        "--bundle",
+        type=FOLDER,
+        help="Look at the windows of this bundle. Without it: the starter's of that sensor, else ImageBind's.",
+    )(command)
+
+
+@click.group("calibrate")
+def command() -> None:
+    """Calibration sets: which recordings calibrate INT8, drawn evenly over what the sensor saw, and whether they are fit.
+
+    \b
+    edgebind calibrate collect recordings/ --modality imu --out recordings/
+    edgebind export --modality imu --precision int8 --calibration recordings/
+    """
+
+
+@command.command("collect")
+@click.argument("recordings", nargs=-1, required=True, type=FOLDER, metavar="RECORDING...")
+@click.option("--modality", required=True, metavar="NAME", help="Whose recordings they are.")
+@click.option("--out", type=FOLDER, required=True, help="JSON file to write, or the folder for calibration-set.json.")
+@click.option(
+    "--windows", type=click.IntRange(0), default=512, show_default=True, help="To calibrate on at most; 0 takes all."
+)
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Draws the windows.")
+@_looking
+def collect(
+    recordings: tuple[Path, ...],
+    modality: str,
+    out: Path,
+    windows: int,
+    seed: int,
+    bundle: Path | None,
+    units_text: str,
+) -> None:
+    """Make a set of RECORDING..., files or folders: every third judges, the others calibrate.
+
+    The set names each recording by its hash and says how windows are drawn: as many of each kind, quiet and busy, cold and
+    hot, as there are. Nothing is written if the diagnosis finds an error.
+
+    \b
+    edgebind calibrate collect walks/ drives/ --modality imu --out imu-set.json
+    """
+    from edgebind.calibration import material, sets
+    from edgebind.sources import units
+
+    file = out if out.suffix == ".json" else out / sets.FILE
+    said, spec = units.parse(units_text), _window(modality, bundle)
+    opened = sets.collect(recordings, modality, spec, home=file.parent, units=said, windows=windows, seed=seed)
+    _show(opened, each_recording=False)
+    material.require_sound(opened, file)
+    sets.write(opened.set, file)
+    click.echo(f"wrote {file}: {len(opened.set.recordings)} recordings, sha256 {opened.set.digest[:12]}")
+
+
+@command.command("check")
+@click.argument("paths", nargs=-1, required=True, type=FOLDER, metavar="SET|RECORDING...")
+@click.option("--modality", metavar="NAME", help="Whose recordings they are; a set says so itself.")
+@click.option("--json", "as_json", is_flag=True, help="Print the diagnosis as JSON.")
+@_looking
+def check(paths: tuple[Path, ...], modality: str | None, as_json: bool, bundle: Path | None, units_text: str) -> None:
+    """Say what is wrong with SET, or with RECORDING... if they were one; ends with code 2 if there is an error.
+
+    Errors: unreadable or changed recordings, other units, dead channels, one recording twice, far too little. Warnings: peaks
+    that are cut off, little variety, values or kinds of windows that are judged and never calibrated on.
+    """
+    from edgebind.errors import CalibrationError
+
+    opened = _opened(paths, modality, bundle, units_text)
+    if as_json:
+        click.echo(json.dumps(_as_data(opened), indent=2, ensure_ascii=False))
+    else:
+        _show(opened, each_recording=True)
+    if opened.errors:
+        raise CalibrationError("not fit to calibrate on", where=paths[0], wanted="0 errors", got=len(opened.errors))
+
+
+def _opened(paths: tuple[Path, ...], modality: str | None, bundle: Path | None, units_text: str) -> Opened:
+    from edgebind.calibration import material, sets
+    from edgebind.errors import OptionError
+    from edgebind.sources import units
+
+    found = material.sets_among(paths)
+    if not found:
+        if modality is None:
+            raise OptionError("whose recordings are they?", where=paths[0], wanted="--modality NAME")
+        said, spec = units.parse(units_text), _window(modality, bundle)
+        return sets.collect(paths, modality, spec, home=Path.cwd(), units=said)
+    if len(found) > 1 or units_text or modality not in (None, found[0][1].modality):
+        raise OptionError("a set stands alone", where=paths[0], wanted="one SET, and no --units or other --modality")
+    return sets.open_set(found[0][0], _window(found[0][1].modality, bundle) if bundle is not None else None)
+
+
+@command.command("record")
+@click.option("--sensor", required=True, metavar="NAME", help="What to record: imu, thermal, depth, vision or audio.")
+@click.option("--source", "source_text", required=True, metavar="SPEC", help="Where samples come from, as in run.")
+@click.option("--seconds", type=Finite(0, min_open=True), metavar="N", help="How long. Without it: until Ctrl-C.")
+@click.option("--out", type=FOLDER, required=True, help="Folder for the recording and its calibration-set.json.")
+@click.option("--rate", type=float, metavar="HZ", help="Samples or frames a second, for sources without times.")
+@click.option("--speed", default="max", show_default=True, metavar="X|max", help="Of a replay.")
+@_looking
+def record(
+    sensor: str,
+    source_text: str,
+    seconds: float | None,
+    out: Path,
+    rate: float | None,
+    speed: str,
+    bundle: Path | None,
+    units_text: str,
+) -> None:
+    """Record a sensor in SI units and put the recording into the set of the folder OUT.
+
+    Signals and frames become NPZ, sound becomes WAV. Ctrl-C ends a recording, and what came before it is kept.
+
+    \b
+    edgebind calibrate record --sensor imu --source file:walk.csv.gz --seconds 60 --out recordings/imu
+    """
+    from edgebind import recorder
+    from edgebind.calibration import sets
+
+    spec, file = _window(sensor, bundle), out / sets.FILE
+    old = _set_to_add_to(file, sensor, spec)
+    target = recorder.name_for(out, sensor)
+    source = _source(source_text, sensor, spec, rate, speed, units_text)
+    recorded = recorder.record(source, target, seconds=seconds, rate_hz=spec.rate_hz)
+    click.echo(f"wrote {target}: {recorded.samples} samples, {recorded.seconds:.1f} s")
+    made = sets.added(old, file, target)
+    fault = made.looked[-1].scan.fault
+    if fault is None:
+        sets.write(made.set, file)
+        _show(made, each_recording=False)
+    if recorded.ended or fault:
+        raise recorded.ended or fault  # type: ignore[misc]  # one of them is there
+
+
+def _set_to_add_to(file: Path, sensor: str, spec: WindowSpec) -> Any:
+    from edgebind.calibration import sets
+    from edgebind.calibration.sets import CalibrationSet, Draw
+    from edgebind.errors import OptionError
+
+    if not file.exists():
+        return CalibrationSet(sensor, spec, {}, (), Draw())
+    old = sets.read(file)
+    if old.modality != sensor or old.units:
+        got = f"{old.modality} {' '.join(f'{name}={unit}' for name, unit in old.units.items())}".strip()
+        raise OptionError("the set there is another one", where=file, wanted=f"{sensor} in SI units", got=got)
+    return old
+
+
+def _source(text: str, sensor: str, spec: WindowSpec, rate: float | None, speed: str, units_text: str) -> Any:
+    from edgebind import sources
+    from edgebind.sources import units
+    from edgebind.sources.pacing import AT_ONCE, Paced, parse_speed
+
+    factor, said = parse_speed(speed), units.parse(units_text) if units_text else None
+    wanted = sources.Wanted(sensor, spec, rate_hz=rate, units=said)
+    if not sources.is_recorded(text):
+        return sources.open_source(text, wanted)
+    if factor == AT_ONCE:
+        return sources.open_source(text, wanted.at_once())
+    return Paced(sources.open_source(text, wanted), factor)
+
+
+@command.command("ranges")
+@click.argument("bundle", type=FOLDER)
+@click.option("--out", type=FOLDER, metavar="FILE", help="Write the ranges here, for `edgebind export --ranges`.")
+@click.option("--trtexec", type=FOLDER, metavar="FILE", help="Write a calibration cache here, for `trtexec --calib`.")
+@click.option("--tensorrt", default="10.3.0", show_default=True, metavar="X.Y.Z", help="Version that reads the cache.")
+@click.option(
+    "--graph",
+    type=FOLDER,
+    metavar="FILE",
+    help="FP32 graph of the ranges. Where they are of a smoothed one, that is written as FILE.onnx beside the cache.",
+)
+def ranges(bundle: Path, out: Path | None, trtexec: Path | None, tensorrt: str, graph: Path | None) -> None:
+    """Show the ranges that BUNDLE was calibrated to, or write them for another tool.
+
+    The cache is for TensorRT 8 to 10 and the FP32 graph; tensors without a line stay in float there.
+
+    \b
+    edgebind calibrate ranges bundles/imu-int8 --trtexec imu.cache --tensorrt 10.3.0
+    trtexec --onnx=bundles/imu-fp32/encoder.onnx --int8 --fp16 --calib=imu.cache
+    """
+    from edgebind import atomic
+    from edgebind.calibration import ranges as ranges_
+    from edgebind.calibration import trtexec as caches
+
+    found = ranges_.read(bundle)
+    if out is not None:
+        with atomic.file(out) as scratch:
+            scratch.write_text(found.to_json(), encoding="utf-8")
+        click.echo(f"wrote {out}: {len(found.tensors)} tensors")
+    if trtexec is not None:
+        for file in caches.write(found, trtexec, tensorrt, graph):
+            click.echo(f"wrote {file}")
+    if out is None and trtexec is None:
+        click.echo(f"{found.method} ranges of {found.windows} windows, FP32 graph {found.graph[:12]}")
+        for name, (low, high) in found.tensors.items():
+            click.echo(f"{low:12.5g} {high:12.5g}  {name}")
+
+
+def _window(modality: str, bundle: Path | None) -> WindowSpec:
+    from edgebind import modality as modalities
+    from edgebind.calibration import sets
+
+    return sets.default_window(modalities.get(modality).name, bundle)
+
+
+def _show(opened: Opened, *, each_recording: bool) -> None:
+    from edgebind.calibration import sets
+
+    if each_recording:
+        click.echo(f"{'windows':>8} {'at limit':>8}  {'for':10} recording")
+        for member, each in zip(opened.set.recordings, opened.looked, strict=True):
+            share = each.scan.saturated / max(1, len(each.scan))
+            click.echo(f"{len(each.scan):8} {share:8.0%}  {member.role:10} {each.scan.name}")
+        click.echo("")
+    click.echo(f"{'windows':>8} {'drawn':>8}  of a kind")
+    for title, (drawn, of) in sets.strata_drawn(opened).items():
+        click.echo(f"{of:8} {drawn:8}  {title}")
+    for found in opened.findings:
+        click.echo(f"{found.severity}: {found.where + ': ' if found.where else ''}{found.line}")
+
+
+def _as_data(opened: Opened) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    from edgebind.calibration import sets
+
+    return {
+        "recordings": [
+            {**asdict(member), "windows": len(each.scan), "at_limit": each.scan.saturated}
+            for member, each in zip(opened.set.recordings, opened.looked, strict=True)
+        ],
+        "strata": {title: {"drawn": n, "windows": of} for title, (n, of) in sets.strata_drawn(opened).items()},
+        "findings": [asdict(found) for found in opened.findings],
+    }
