@@ -22,9 +22,9 @@ from typing import Any
 import click
 
 from edgebind.train import distil, distil_recipe
-from edgebind.train.distil import Progress
 from edgebind.train.distil_recipe import DistilRecipe, Losses
 from edgebind.train.nodes import Encode
+from edgebind.train.run import Progress
 
 AS_IT_IS = "as it is"
 Variants = dict[str, DistilRecipe]

@@ -12,9 +12,8 @@ The run folder:
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +30,6 @@ from edgebind.train.data.sources import LabelledSource, open_source
 from edgebind.train.data.task import Drawn
 from edgebind.train.engine import Engine
 from edgebind.train.graph import GraphObjective
-from edgebind.train.journal import Journal
 from edgebind.train.measure import Measured
 from edgebind.train.nodes import Encode, NodeTower, open_nodes
 from edgebind.train.recipe import MEASURED, REPORT, Edge, Recipe, from_table
@@ -42,7 +40,6 @@ from edgebind.train.run import (
     circumstances,
     name_of,
     require_folds,
-    silent,
 )
 
 Trained = Engine[list[Drawn]]
@@ -75,7 +72,7 @@ def bind(
     EdgebindError: the loss is no number.
     StorageError: the run folder cannot be written.
     """
-    with _begun(recipe, encode, device, progress) as run:
+    with _Binding.begun(recipe, encode, device, progress) as run:
         folds = [run.fold(number) for number in range(recipe.folds)]
         engine, objective = run.bound(None)
     report = _report(recipe, folds, objective, engine.average)
@@ -100,7 +97,7 @@ def measure_folds(
     The towers of these folds stay in `folds/`, and may teach the same folds of a student.
     """
     require_folds(numbers, recipe.folds)
-    with _begun(recipe, encode, device, progress) as run:
+    with _Binding.begun(recipe, encode, device, progress) as run:
         folds = [run.fold(number) for number in numbers]
     report = {
         "held_out": measure.pool(folds, recipe.edges),
@@ -114,25 +111,12 @@ def measure_folds(
     return report
 
 
-@contextlib.contextmanager
-def _begun(
-    recipe: Recipe, encode: Encode | None, device: torch.device, progress: Progress | None
-) -> Iterator[_Binding]:
-    out = Path(recipe.out)
-    with Journal(out) as journal:
-        yield _Binding(out, repr(recipe), recipe.seed, device, journal, progress or silent, recipe, encode)
-
-
-@dataclass(frozen=True)
-class _Binding(Run):
+class _Binding(Run[Recipe]):
     """One call of `bind`."""
-
-    asked: Recipe
-    encode: Encode | None
 
     def bound(self, fold: int | None) -> tuple[Trained, GraphObjective]:
         """Towers bound without fold `fold`, or to everything."""
-        recipe = self.asked
+        recipe = self.recipe
         nodes = open_nodes(recipe, self.encode)
         sources = [open_source(edge, nodes, fold, recipe.seed) for edge in recipe.edges]
         objective = GraphObjective(recipe, nodes, sources).to(self.device)
@@ -148,15 +132,8 @@ class _Binding(Run):
         if processes.rank() == 0:
             _write_towers(self.out / "folds", objective, engine.average, f"fold-{number}", {"held_out_fold": number})
             self.keep(self.results(number), results.to_dict())
-            self.state(number).unlink(missing_ok=True)
+            self.forget(number)
         return results
-
-    def clean(self) -> None:
-        """Kept only as long as the run may have to go on: the next run measures again, whatever has changed since."""
-        self.state(None).unlink(missing_ok=True)
-        for fold in range(self.asked.folds):
-            self.state(fold).unlink(missing_ok=True)
-            self.results(fold).unlink(missing_ok=True)
 
 
 def _report(recipe: Recipe, folds: list[Measured], objective: GraphObjective, towers: nn.ModuleDict) -> dict[str, Any]:

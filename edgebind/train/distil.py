@@ -16,9 +16,8 @@ The run folder:
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,12 +29,11 @@ from edgebind.train import distil_report, processes, quantisation
 from edgebind.train.distil_recipe import DistilRecipe
 from edgebind.train.distil_report import Drifts, Judged
 from edgebind.train.fake_quantise import FakeQuantised
-from edgebind.train.journal import Journal
 from edgebind.train.lesson import STUDENT
 from edgebind.train.nodes import Encode
 from edgebind.train.quantisation import Plan
 from edgebind.train.recipe import MEASURED, REPORT, Training
-from edgebind.train.run import CPU, Progress, Run, require_folds, silent
+from edgebind.train.run import CPU, Progress, Run, require_folds
 from edgebind.train.stage import Stage, open_stage
 from edgebind.train.teacher import require_strangers
 
@@ -61,7 +59,7 @@ def distil(
     StorageError: the run folder cannot be written.
     """
     require_strangers(recipe)
-    with _begun(recipe, encode, device, progress) as run:
+    with _Distillation.begun(recipe, encode, device, progress) as run:
         folds = [run.fold(number) for number in range(recipe.folds)]
         stage = open_stage(recipe, None, device, encode)
         student, _ = run.train_stage(stage)
@@ -101,7 +99,7 @@ def measure_folds(
     """
     require_folds(numbers, recipe.folds)
     require_strangers(recipe)
-    with _begun(recipe, encode, device, progress) as run:
+    with _Distillation.begun(recipe, encode, device, progress) as run:
         folds = [run.fold(number) for number in numbers]
     stage = open_stage(recipe, numbers[-1], device, encode)
     report = distil_report.make(stage, stage.student.module, folds)
@@ -111,40 +109,27 @@ def measure_folds(
     return report
 
 
-@contextlib.contextmanager
-def _begun(
-    recipe: DistilRecipe, encode: Encode | None, device: torch.device, progress: Progress | None
-) -> Iterator[_Distillation]:
-    out = Path(recipe.out)
-    with Journal(out) as journal:
-        yield _Distillation(out, repr(recipe), recipe.seed, device, journal, progress or silent, recipe, encode)
-
-
-@dataclass(frozen=True)
-class _Distillation(Run):
+class _Distillation(Run[DistilRecipe]):
     """One call of `distil`."""
-
-    asked: DistilRecipe
-    encode: Encode | None
 
     def fold(self, number: int) -> Judged:
         """What a student that never saw fold `number` makes of it, beside its teacher; kept on disk until the run ends."""
         kept = self.kept(self.results(number))
         if kept is not None:
             return Judged.from_dict(kept)
-        stage = open_stage(self.asked, number, self.device, self.encode)
+        stage = open_stage(self.recipe, number, self.device, self.encode)
         student, drifts = self.train_stage(stage)
         judged = replace(distil_report.judge(stage, student), drifts=drifts)
         if processes.rank() == 0:
             _write_student(self.out / "folds" / f"fold-{number}.safetensors", stage, student, {})
             self.keep(self.results(number), judged.to_dict())
-            self._forget(number)
+            self.forget(number)
         return judged
 
     def train_stage(self, stage: Stage) -> tuple[nn.Module, Drifts]:
         """The student of a stage, from where a stopped run stands; and what 8 bits did to it before and after the last."""
         self._ask(stage)
-        how, recipe = self.asked.quantisation, self.asked.training
+        how, recipe = self.recipe.quantisation, self.recipe.training
         student = self._taught(stage.name, stage, stage.student.module, recipe, self.state(stage.fold))
         if not how.steps:
             return student, ()
@@ -181,16 +166,9 @@ class _Distillation(Run):
     def _plan_file(self, fold: int | None) -> Path:
         return self.state(fold, INT8).with_suffix(".json")
 
-    def _forget(self, fold: int | None) -> None:
+    def forget(self, fold: int | None) -> None:
         for path in (self.state(fold), self.state(fold, INT8), self._plan_file(fold)):
             path.unlink(missing_ok=True)
-
-    def clean(self) -> None:
-        """Kept only as long as the run may have to go on: the next run measures again, whatever has changed since."""
-        self._forget(None)
-        for fold in range(self.asked.folds):
-            self._forget(fold)
-            self.results(fold).unlink(missing_ok=True)
 
 
 INT8 = "int8-"

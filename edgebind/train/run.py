@@ -8,12 +8,13 @@ measured.json            what some of its folds gave, where only they were asked
 
 from __future__ import annotations
 
+import contextlib
 import json
 import platform
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -23,6 +24,7 @@ from edgebind.errors import OptionError
 from edgebind.train import processes
 from edgebind.train.engine import Engine, Objective
 from edgebind.train.journal import Journal
+from edgebind.train.nodes import Encode
 from edgebind.train.recipe import Training
 
 CPU = torch.device("cpu")
@@ -30,6 +32,8 @@ EVERYTHING = "everything"
 """The stage that holds nothing out."""
 
 Drawn = TypeVar("Drawn")
+Recipe = TypeVar("Recipe", bound="Asked")
+_Self = TypeVar("_Self", bound="Run[Any]")
 
 
 class Progress(Protocol):
@@ -42,17 +46,44 @@ def silent(stage: str, step: int, steps: int, loss: float | None = None, note: s
     """Nobody looks."""
 
 
+class Asked(Protocol):
+    """A recipe: all that decides the outcome."""
+
+    @property
+    def out(self) -> str: ...
+
+    @property
+    def seed(self) -> int: ...
+
+    @property
+    def folds(self) -> int: ...
+
+
 @dataclass(frozen=True)
-class Run:
+class Run(Generic[Recipe]):
     """What all stages of one call share."""
 
-    out: Path
-    recipe: str
-    """All that decides the outcome: what another recipe left in the folder is not taken for this one's."""
-    seed: int
+    recipe: Recipe
+    """What another recipe left in the folder is not taken for this one's."""
+    encode: Encode | None
+    """Stands in for the sentence encoder."""
     device: torch.device
     journal: Journal
     progress: Progress
+
+    @classmethod
+    @contextlib.contextmanager
+    def begun(
+        cls: type[_Self], recipe: Asked, encode: Encode | None, device: torch.device, progress: Progress | None
+    ) -> Iterator[_Self]:
+        """A run whose journal is open."""
+        with Journal(Path(recipe.out)) as journal:
+            yield cls(recipe, encode, device, journal, progress or silent)
+
+    @property
+    def out(self) -> Path:
+        """The run folder."""
+        return Path(self.recipe.out)
 
     def train(self, name: str, objective: Objective[Drawn], training: Training, state: Path) -> Engine[Drawn]:
         """Train an objective to its last step, from where a stopped run stands.
@@ -62,7 +93,8 @@ class Run:
         OptionError: the state of another recipe.
         EdgebindError: the loss is no number.
         """
-        engine = Engine(objective, training, seed=self.seed, fingerprint=f"{name}: {self.recipe}", device=self.device)
+        fingerprint = f"{name}: {self.recipe}"
+        engine = Engine(objective, training, seed=self.recipe.seed, fingerprint=fingerprint, device=self.device)
         if state.is_file():
             engine.restore(state)
         self.journal.begin(name, engine.step)
@@ -88,13 +120,24 @@ class Run:
         if not path.is_file():
             return None
         table = json.loads(path.read_text(encoding="utf-8"))
-        results: dict[str, Any] | None = table["results"] if table["recipe"] == self.recipe else None
+        results: dict[str, Any] | None = table["results"] if table["recipe"] == repr(self.recipe) else None
         return results
 
     def keep(self, path: Path, results: dict[str, Any]) -> None:
         """Leave `results` for a run that goes on."""
         with atomic.file(path) as scratch:
-            scratch.write_text(json.dumps({"recipe": self.recipe, "results": results}), encoding="utf-8")
+            scratch.write_text(json.dumps({"recipe": repr(self.recipe), "results": results}), encoding="utf-8")
+
+    def forget(self, fold: int | None) -> None:
+        """What a stage no longer needs when it has ended."""
+        self.state(fold).unlink(missing_ok=True)
+
+    def clean(self) -> None:
+        """Kept only as long as the run may have to go on: the next run measures again, whatever has changed since."""
+        self.forget(None)
+        for fold in range(self.recipe.folds):
+            self.forget(fold)
+            self.results(fold).unlink(missing_ok=True)
 
     def report(self, name: str, found: dict[str, Any]) -> None:
         """Write what the run is for."""
