@@ -10,7 +10,7 @@ Cast, so that Q, DQ and product still lie side by side and fuse.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -48,27 +48,43 @@ _PRODUCTS = ("Conv", "Gemm", "MatMul")
 _ANY_TYPE = ("Shape", "Size")
 
 
-def to_fp16(graph: Path, target: Path) -> list[str]:
+def to_fp16(graph: Path, target: Path, keep: Collection[str] = ()) -> list[str]:
     """Write the FP16 version of `graph` to `target`; returns the products that had to stay in float32.
 
     Of an INT8 graph with Q/DQ pairs, all that is not INT8 becomes half, as far as it can.
+
+    Parameters
+    ----------
+    keep: first outputs of further nodes that stay in float32, such as `edgebind.export.half_range` finds.
 
     Raises
     ------
     ExportError: a tensor of unknown type, or control flow.
     """
-    converter = _Converter(Graph.read(graph))
+    converter = _Converter(Graph.read(graph), frozenset(keep))
     require_onnx().save(converter.model(), target)
     return converter.products_in_float
+
+
+def halves(source: Graph) -> list[onnx.NodeProto]:
+    """The nodes of an FP32 graph that would be half if nothing else spoke against it.
+
+    Raises
+    ------
+    ExportError: a tensor of unknown type.
+    """
+    converter = _Converter(source)
+    return [node for node in source.model.graph.node if converter.fits_half(node)]
 
 
 class _Converter:
     """Gives each node one precision and puts a Cast on every edge between the two."""
 
-    def __init__(self, source: Graph) -> None:
+    def __init__(self, source: Graph, keep: frozenset[str] = frozenset()) -> None:
         self._onnx = require_onnx()
         self._source = source
-        self._types = _element_types(source)
+        self._keep = keep
+        self._types = element_types(source)
         self._tail = _after_last_product(source.model.graph)
         self._nodes: list[onnx.NodeProto] = []
         self._weights: dict[str, onnx.TensorProto] = {}
@@ -100,7 +116,7 @@ class _Converter:
         if node.op_type == "DequantizeLinear":
             self._dequantised[node.output[0]] = node  # written when somebody reads it
             return
-        want = HALF if self._fits_half(node) else FLOAT
+        want = HALF if self.fits_half(node) else FLOAT
         if want == FLOAT and node.op_type in _PRODUCTS:
             self.products_in_float.append(node.output[0])
         copy = self._onnx.NodeProto()
@@ -111,8 +127,11 @@ class _Converter:
             if self._types.get(name) == FLOAT:
                 self._stored[name] = want
 
-    def _fits_half(self, node: onnx.NodeProto) -> bool:
+    def fits_half(self, node: onnx.NodeProto) -> bool:
+        """Whether a node is computed in half: by its operator, its place in the graph and its constants."""
         if node.op_type in KEPT or node.output[0] in self._tail:
+            return False
+        if node.output[0].removesuffix(".product") in self._keep:  # of a layer with a bias, in a TensorRT graph
             return False
         if node.op_type == "QuantizeLinear":  # reads what is there, for a Cast would stand between it and its producer
             return self._stored.get(node.input[0]) == HALF and self._is_half(node.input[1])
@@ -191,7 +210,7 @@ def _after_last_product(graph: onnx.GraphProto) -> set[str]:
     return tail
 
 
-def _element_types(source: Graph) -> Mapping[str, int]:
+def element_types(source: Graph) -> Mapping[str, int]:
     """{tensor: TensorProto data type} of all tensors.
 
     Raises

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,8 @@ from edgebind.calibration.material import Material
 from edgebind.calibration.quantise import Quantised, quantise
 from edgebind.calibration.subject import Steps
 from edgebind.errors import CalibrationError, OptionError
-from edgebind.export import parity
+from edgebind.export import half_range, parity
+from edgebind.export.half_range import Hazard
 from edgebind.export.original import Original, from_bundle, from_checkpoint, modalities_of
 from edgebind.export.precision import to_fp16
 from edgebind.export.workspace import workspace
@@ -72,6 +74,8 @@ class Exported:
     comparison: Comparison | None
     """Against FP32; None for FP32 itself."""
     quantised: Quantised | None
+    hazards: tuple[Hazard, ...] = ()
+    """Tensors that half could not hold: what reads or returns them is in float32."""
 
     @property
     def size(self) -> int:
@@ -207,7 +211,8 @@ def _export_one(request: Request, original: Original, scratch: Path, told: _Told
     folder.mkdir()
     windows = _windows(request, original, told)
     make = {"fp32": _fp32, "fp16": _fp16, "int8": _int8}[request.precision]
-    files, description, comparison, quantised = make(request, original, windows, folder, told)
+    hazards = _hazards(request, original, windows, told)
+    files, description, comparison, quantised = make(request, original, windows, hazards, folder, told)
     files |= _reference(original, windows, files, folder, told)
     if len(original.bank):
         original.bank.to_npz(folder / bundle.LABELS)
@@ -215,7 +220,7 @@ def _export_one(request: Request, original: Original, scratch: Path, told: _Told
     target = request.out / folder.name
     told(f"write {target}")
     description = bundle.write(target, _with_provenance(description, original, request), files)
-    return Exported(target, description, comparison, quantised)
+    return Exported(target, description, comparison, quantised, hazards)
 
 
 Made = tuple[Files, Manifest, Comparison | None, Quantised | None]
@@ -233,6 +238,14 @@ def _windows(request: Request, original: Original, stage: Stage) -> Material:
     return Material([], [synthetic], kind="synthetic signals")
 
 
+def _hazards(request: Request, original: Original, windows: Material, stage: Stage) -> tuple[Hazard, ...]:
+    """What half cannot hold, on the windows that calibrate, or on those there are."""
+    if request.precision == "fp32":
+        return ()
+    stage("what half cannot hold")
+    return tuple(half_range.find(original.graph, windows.calibration or windows.held_out))
+
+
 def _reference(original: Original, windows: Material, files: Files, folder: Path, stage: Stage) -> Files:
     """What the device compares its sensor with, learnt with the graph that is right on every CPU."""
     if not windows.calibration or not windows.held_out:
@@ -247,7 +260,12 @@ def _reference(original: Original, windows: Material, files: Files, folder: Path
     return {reference.FILE: folder / reference.FILE}
 
 
-def _fp32(request: Request, original: Original, windows: Material, folder: Path, stage: _Told) -> Made:
+Hazards = tuple[Hazard, ...]
+
+
+def _fp32(
+    request: Request, original: Original, windows: Material, hazards: Hazards, folder: Path, stage: _Told
+) -> Made:
     files: Files = {bundle.ENCODER: original.graph}
     data = original.graph.with_name(original.graph.name + ".data")
     if data.exists():
@@ -255,10 +273,12 @@ def _fp32(request: Request, original: Original, windows: Material, folder: Path,
     return files, original.description, None, None
 
 
-def _fp16(request: Request, original: Original, windows: Material, folder: Path, stage: _Told) -> Made:
+def _fp16(
+    request: Request, original: Original, windows: Material, hazards: Hazards, folder: Path, stage: _Told
+) -> Made:
     stage("FP16 graph")
     graph = folder / bundle.ENCODER
-    in_float = to_fp16(original.graph, graph)
+    in_float = to_fp16(original.graph, graph, half_range.nodes(hazards))
     batches = windows.held_out
     stage(f"gate on {count(batches)} windows")
     reference = engine.embed(original.graph, batches, optimise=True)
@@ -266,7 +286,12 @@ def _fp16(request: Request, original: Original, windows: Material, folder: Path,
     gate.require(comparison, request.bars or gate.FP16, "FP16")
     numbers = {**comparison.to_dict(), "judged_on": windows.kind, "products_in_float32": in_float}
     description = replace(original.description, precision="fp16", gate=numbers)
-    return {bundle.ENCODER: graph}, description, comparison, None
+    report = {"gate": numbers, half_range.KEY: half_range.to_report(hazards)}
+    return {bundle.ENCODER: graph, REPORT: _json(report)}, description, comparison, None
+
+
+def _json(report: Mapping[str, Any]) -> bytes:
+    return (json.dumps(report, indent=1, ensure_ascii=False) + "\n").encode()
 
 
 def _input_of(original: Original) -> tuple[tuple[int, ...], str]:
@@ -276,7 +301,9 @@ def _input_of(original: Original) -> tuple[tuple[int, ...], str]:
     return tuple(d.dim_value for d in tensor.shape.dim[1:]), "int64" if tensor.elem_type == 7 else "float32"
 
 
-def _int8(request: Request, original: Original, windows: Material, folder: Path, stage: _Told) -> Made:
+def _int8(
+    request: Request, original: Original, windows: Material, hazards: Hazards, folder: Path, stage: _Told
+) -> Made:
     ranges = _known_ranges(request, original)
     made = quantise(
         original.graph,
@@ -289,7 +316,7 @@ def _int8(request: Request, original: Original, windows: Material, folder: Path,
         bars=request.bars or gate.INT8,
         aim=request.bars or gate.INT8_AIM,  # what a user states is what is wanted: no layer is returned beyond it
         state=request.out / f".{stage.modality}-int8.search",
-        to_half=to_fp16,
+        to_half=partial(to_fp16, keep=half_range.nodes(hazards)),
         observed=windows.observed,
         ranges=ranges,
         facts=windows.facts,
@@ -297,7 +324,7 @@ def _int8(request: Request, original: Original, windows: Material, folder: Path,
     files: Files = {
         **made.files,
         ranges_.FILE: made.ranges.to_json().encode(),
-        REPORT: (json.dumps(made.report, indent=1, ensure_ascii=False) + "\n").encode(),
+        REPORT: _json({**made.report, half_range.KEY: half_range.to_report(hazards)}),
     }
     description = replace(original.description, precision="int8", gate=_summary(made))
     return files, description, made.least, made

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from edgebind.export.road import Exported
 
 
+MOST_HAZARDS = 3
+
+
 @click.command("export")
 @click.option(
     "--checkpoint", type=click.Path(path_type=Path), help="ImageBind's weights, or a tower of `edgebind bind`."
@@ -135,9 +138,18 @@ def _rows(exported: Exported) -> list[tuple[str, str]]:
         rows.append(("gate", f"{exported.comparison}, on {exported.comparison.windows} windows"))
     if exported.quantised is not None:
         rows += _int8_rows(exported)
+    if exported.hazards:
+        rows.append(("float32", _kept(exported)))
     if "licence" in exported.description.provenance:
         rows.append(("licence", str(exported.description.provenance["licence"])))
     return rows
+
+
+def _kept(exported: Exported) -> str:
+    """What half could not hold: the first few, for a large tower may have a hundred; `report.json` has all."""
+    shown = [str(hazard) for hazard in exported.hazards[:MOST_HAZARDS]]
+    more = len(exported.hazards) - len(shown)
+    return "kept in float32: " + "; ".join(shown) + (f"; and {more} more, see report.json" if more else "")
 
 
 def _int8_rows(exported: Exported) -> list[tuple[str, str]]:

@@ -40,6 +40,22 @@ def test_bad_input_is_one_line_and_code_2(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_what_half_cannot_hold_is_named(tmp_path: Path) -> None:
+    from edgebind.cli.export import _rows
+    from edgebind.export.half_range import Hazard
+    from edgebind.export.road import Exported
+    from tests.bundles import IMU
+
+    large = Hazard("t1", "trunk.3", "MatMul", "overflow", 1.2e5, 0.1, 0.0, 0.0, ("t1", "t2"))
+    small = Hazard("t5", "t5", "Mul", "loss", 1e-6, 0.034, 1.0, 0.25, ("t5",))
+    rows = dict(_rows(Exported(tmp_path, IMU, None, None, (large, small, small, small, small))))
+    quiet = "t5 (Mul) because half loses 3.4%, 100% subnormal"
+    assert rows["float32"] == (
+        f"kept in float32: trunk.3 (MatMul) because max 1.2e+05; {quiet}; {quiet}; and 2 more, see report.json"
+    )
+    assert "float32" not in dict(_rows(Exported(tmp_path, IMU, None, None)))
+
+
 def test_help_needs_no_numpy_and_no_onnx(capsys: pytest.CaptureFixture[str]) -> None:
     import subprocess
 

@@ -16,7 +16,7 @@ from edgebind import starter
 from edgebind.calibration import ranges
 from edgebind.calibration.gate import Bars
 from edgebind.errors import CalibrationError, CheckpointError, EdgebindError, GateError, OptionError, StorageError
-from edgebind.export import original, road
+from edgebind.export import half_range, original, road
 from edgebind.export.original import Original
 from edgebind.export.road import Request, export
 from edgebind.labels import LabelBank
@@ -61,6 +61,21 @@ def test_fp16_of_the_starter_is_judged_on_recordings(starter_space: Path, tmp_pa
     windows = np.random.default_rng(0).normal(size=(3, 6, 200)).astype(np.float32)
     with edgebind.load(made.folder) as half, edgebind.load(starter.folder("imu", "fp32")) as full:
         assert (half.embed(windows) * full.embed(windows)).sum(axis=1).min() > 0.999
+
+
+def test_what_half_cannot_hold_is_kept_and_said(
+    starter_space: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, compile_rtx: Callable[[Path], int]
+) -> None:
+    (plain,) = export(Request("fp16", tmp_path / "plain", modalities=("imu",)))
+    assert plain.hazards == ()
+    assert json.loads((plain.folder / "report.json").read_text())["kept_in_float32"] == []
+    monkeypatch.setattr(half_range, "HEADROOM", 5000.0)  # as if what was seen might become thousands of times larger
+    (made,) = export(Request("fp16", tmp_path / "out", modalities=("imu",)))
+    written = json.loads((made.folder / "report.json").read_text())["kept_in_float32"]
+    assert [item["tensor"] for item in written] == [hazard.tensor for hazard in made.hazards] != []
+    assert all(item["danger"] == "overflow" and item["largest"] > 65504 / 5000 for item in written)
+    assert (made.folder / "encoder.onnx").stat().st_size > (plain.folder / "encoder.onnx").stat().st_size
+    assert compile_rtx(made.folder / "encoder.onnx") > 0
 
 
 def test_a_checkpoint_is_split_by_recording(towers: dict[str, Path], walks: Path, tmp_path: Path) -> None:
