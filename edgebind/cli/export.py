@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -160,10 +161,12 @@ def _int8_rows(exported: Exported) -> list[tuple[str, str]]:
     ratio = made.speed.ratio
     verdict = f"{ratio:.2f}x the time of FP32" if ratio <= 1 else f"SLOWER than FP32 here: {ratio:.2f}x its time"
     times = f"{made.speed.candidate_ms:.2f} against {made.speed.baseline_ms:.2f} ms a window, {made.speed.cpu}"
-    return [
-        (
-            "int8",
-            f"{made.mac_share:.1%} of the MACs, {made.ranges.method} ranges{kept}; the rest in {rest} for TensorRT",
-        ),
-        ("speed", f"{verdict} ({times})"),
-    ]
+    share = f"{made.mac_share:.1%} of the MACs, {made.ranges.method} ranges{kept}; the rest in {rest} for TensorRT"
+    return [("int8", share), *_transform_rows(made.report), ("speed", f"{verdict} ({times})")]
+
+
+def _transform_rows(report: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What was done to weights and biases, and what it gained on the windows that calibrate."""
+    kept = [trial for trial in report["transforms"] if trial["kept"]]
+    gains = (f"{trial['name']} {trial['cosine_before']:.5f} -> {trial['cosine_after']:.5f}" for trial in kept)
+    return [("transforms", ", ".join(gains))] if kept else []

@@ -56,6 +56,15 @@ def test_what_half_cannot_hold_is_named(tmp_path: Path) -> None:
     assert "float32" not in dict(_rows(Exported(tmp_path, IMU, None, None)))
 
 
+def test_only_transforms_that_were_kept_are_named() -> None:
+    from edgebind.cli.export import _transform_rows
+
+    smoothed = {"name": "smoothing", "kept": True, "cosine_before": 0.98936, "cosine_after": 0.999712}
+    idle = {"name": "bias correction", "kept": False, "cosine_before": 0.99, "cosine_after": 0.99}
+    assert _transform_rows({"transforms": [smoothed, idle]}) == [("transforms", "smoothing 0.98936 -> 0.99971")]
+    assert _transform_rows({"transforms": [idle]}) == []
+
+
 def test_help_needs_no_numpy_and_no_onnx(capsys: pytest.CaptureFixture[str]) -> None:
     import subprocess
 
