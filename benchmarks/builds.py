@@ -21,9 +21,10 @@ from edgebind import atomic, bundle, starter
 from edgebind.benchmarks import machine
 from edgebind.calibration import qdq, ranges
 from edgebind.calibration.batches import Batch
+from edgebind.cuda import Sm
 from edgebind.engines.builder import Job, Plan, build, target_name
 from edgebind.engines.flavour import Flavour, load_flavour
-from edgebind.engines.key import Profile, Sm
+from edgebind.engines.key import Profile
 from edgebind.export import parity
 from edgebind.export.precision import to_fp16
 

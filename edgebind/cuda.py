@@ -18,6 +18,10 @@ _MAJOR, _MINOR, _MULTIPROCESSORS = 75, 76, 16
 _NAME_BYTES = 256
 
 
+Sm = tuple[int, int]
+"""Compute capability: (8, 6)."""
+
+
 @dataclass(frozen=True, slots=True)
 class Driver:
     """What the NVIDIA driver said when it was asked to start."""
@@ -41,8 +45,8 @@ class Device:
 
     name: str
     """As the driver calls it, such as `Orin` or `NVIDIA GeForce RTX 3060`; empty for a target that is only named."""
-    sm: tuple[int, int]
-    """Compute capability: (8, 7) is an Orin."""
+    sm: Sm
+    """(8, 7) is an Orin."""
     index: int = 0
     memory: int = 0
     """Bytes; on a Jetson it is shared with the processor. 0 where it is not known."""

@@ -11,11 +11,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgebind import bundle, cuda
-from edgebind.cuda import Device
+from edgebind import bundle
+from edgebind.cuda import Device, Sm
 from edgebind.engines import EngineFile, engine_for
 from edgebind.engines.flavour import Flavour, Progress, Say, load_flavour, silent, unseen
-from edgebind.engines.key import Options, Profile, Sm
+from edgebind.engines.key import Options, Profile
 from edgebind.errors import MissingDependencyError, OptionError
 
 
@@ -69,12 +69,11 @@ def here(flavour: str = "auto") -> Site:
     Raises
     ------
     OptionError: no such flavour.
-    MissingDependencyError: no TensorRT, no driver, or one that is too old.
+    MissingDependencyError: no TensorRT, no driver or one that is too old, or a GPU that it does not know.
     """
     loaded = load_flavour(flavour)
     try:
-        loaded.require_driver()
-        return Site(loaded, cuda.device())
+        return Site(loaded, loaded.device())
     except MissingDependencyError as error:
         if not loaded.builds_without_gpu:
             raise

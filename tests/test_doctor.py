@@ -49,7 +49,7 @@ def test_a_jetson(machine: Callable[..., dict[str, doctor.Finding]]) -> None:
     assert found["gpu"].detail == "CUDA driver 13.0: Orin (SM 8.7), 8.0 GB"
     assert (found["tensorrt"].ok, found["tensorrt"].detail) == (True, "TensorRT 10.3.0 on Orin (SM 8.7)")
     assert not found["rtx"].ok
-    assert found["rtx"].detail == "TensorRT-RTX 10.3.0, but it does not know Orin (SM 8.7)"
+    assert found["rtx"].detail == "TensorRT-RTX 10.3.0: does not know Orin (SM 8.7)"
 
 
 def test_a_driver_that_serves_one_and_is_too_old_for_the_other(
@@ -57,16 +57,16 @@ def test_a_driver_that_serves_one_and_is_too_old_for_the_other(
 ) -> None:
     found = machine(Driver((12, 6)), [ORIN])
     assert found["tensorrt"].ok
-    assert found["rtx"].detail == "TensorRT-RTX 10.3.0, but the NVIDIA driver is too old"
+    assert found["rtx"].detail == "TensorRT-RTX 10.3.0: the NVIDIA driver is too old"
     assert found["rtx"].remedy == "edgebind build --target builds engines for other machines"
 
 
 def test_no_driver(machine: Callable[..., dict[str, doctor.Finding]]) -> None:
     found = machine(Driver(reason="no NVIDIA driver"), [])
     assert not found["gpu"].ok
-    assert found["tensorrt"].detail == "TensorRT 10.3.0, but no NVIDIA driver"
+    assert found["tensorrt"].detail == "TensorRT 10.3.0: no NVIDIA driver"
     assert found["tensorrt"].remedy
-    assert found["rtx"].detail == "TensorRT-RTX 10.3.0, but no NVIDIA driver"
+    assert found["rtx"].detail == "TensorRT-RTX 10.3.0: no NVIDIA driver"
 
 
 def test_a_driver_without_a_gpu(machine: Callable[..., dict[str, doctor.Finding]]) -> None:

@@ -290,3 +290,13 @@ def test_json_names_nothing_of_this_machine(tmp_path: Path) -> None:
     assert (
         json.loads((tmp_path / "models" / "imu-int8-prepare" / "1" / "manifest.json").read_text())["modality"] == "imu"
     )
+
+
+def test_export_serves_what_it_exported(schema: Any, tmp_path: Path) -> None:
+    arguments = ["export", "--precision", "fp32", "--modality", "thermal", "--out", tmp_path / "bundles"]
+    done = CliRunner().invoke(cli.group, [str(item) for item in (*arguments, "--triton", tmp_path / "models")])
+    assert done.exit_code == 0, done.output
+    assert f"triton      {tmp_path / 'models' / 'thermal-fp32'}, an ensemble" in done.output
+    served = Server(tmp_path / "models", schema).infer("thermal-fp32", _windows(THERMAL))
+    with edgebind.load(tmp_path / "bundles" / "thermal-fp32") as opened:
+        np.testing.assert_allclose(served["EMBEDDING"], opened.embed(list(_windows(THERMAL))), atol=1e-6)

@@ -18,11 +18,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgebind import bundle
-from edgebind.cuda import Device
+from edgebind.cuda import Device, Sm
 from edgebind.engines import store, timing
 from edgebind.engines.builder import Job, build, check
 from edgebind.engines.flavour import Flavour, Progress, Say, load_flavour, silent, unseen
-from edgebind.engines.key import EngineKey, Options, Profile, Sm, key_for
+from edgebind.engines.key import EngineKey, Options, Profile, key_for
 from edgebind.errors import OptionError
 from edgebind.manifest import Manifest
 

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgebind import cuda
-from edgebind.cuda import Device
+from edgebind.cuda import Device, Sm
 from edgebind.engines import timing
 from edgebind.engines.flavour import Flavour, Progress, Say, silent, unseen
-from edgebind.engines.key import Options, Profile, Sm
+from edgebind.engines.key import Options, Profile
 from edgebind.engines.watch import Interruption, deferred_signals, listener, monitor
 from edgebind.errors import BackendError, MissingDependencyError, OptionError
 
@@ -100,7 +100,7 @@ def check(job: Job) -> None:
 
 def _check_target(job: Job) -> None:
     if job.flavour.builds_without_gpu:
-        known = targets(job.flavour)
+        known = job.flavour.targets
         unknown = [sm for sm in job.sms if sm not in known]
         if unknown:
             wanted = ", ".join(target_name(sm) for sm in known)
@@ -123,20 +123,9 @@ _JETSONS = ((7, 2), (8, 7), (11, 0))
 """Xavier, Orin, Thor."""
 
 
-def targets(flavour: Flavour) -> list[Sm]:
-    """Compute capabilities that a flavour builds for without such a GPU; empty for one that cannot."""
-    names = getattr(flavour.trt, "ComputeCapability", None)
-    members = [] if names is None else list(names.__members__)
-    return sorted(_sm(name.removeprefix("SM")) for name in members if name.startswith("SM"))
-
-
 def target_name(sm: Sm) -> str:
     """(8, 6) -> `sm_86`, as CUDA's own tools write it."""
     return f"sm_{sm[0]}{sm[1]}"
-
-
-def _sm(digits: str) -> Sm:
-    return int(digits[:-1]), int(digits[-1])
 
 
 def _refuse_for_rtx(job: Job) -> None:

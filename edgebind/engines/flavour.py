@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from edgebind import cuda, extras
+from edgebind.cuda import Device, Sm
 from edgebind.errors import MissingDependencyError, OptionError
 
 MODULES = {
@@ -42,9 +43,16 @@ class Flavour:
         return tuple(int(part) for part in re.findall(r"\d+", self.version)[:3])
 
     @property
+    def targets(self) -> tuple[Sm, ...]:
+        """GPUs that engines are built for without having one; empty for a flavour that builds for the GPU it runs on."""
+        names = getattr(self.trt, "ComputeCapability", None)
+        members = () if names is None else names.__members__
+        digits = [name.removeprefix("SM") for name in members if name.startswith("SM")]
+        return tuple(sorted((int(number[:-1]), int(number[-1])) for number in digits))
+
+    @property
     def builds_without_gpu(self) -> bool:
-        """Whether engines for named targets are built here, GPU or not."""
-        return hasattr(self.trt.IBuilderConfig, "set_compute_capability")
+        return bool(self.targets)
 
     def __str__(self) -> str:
         return f"{'TensorRT-RTX' if self.name == 'rtx' else 'TensorRT'} {self.version}"
@@ -72,6 +80,19 @@ class Flavour:
                 got=f"{found.version[0]}.{found.version[1]}",
                 remedy=f"update the driver, or install the package for CUDA {found.version[0]}",
             )
+
+    def device(self) -> Device:
+        """The GPU that engines run on here: the first one; `CUDA_VISIBLE_DEVICES` says which that is.
+
+        Raises
+        ------
+        MissingDependencyError: no driver, one that is too old, no GPU, or one that this flavour does not know.
+        """
+        self.require_driver()
+        found = cuda.device()
+        if self.targets and found.sm not in self.targets:
+            raise MissingDependencyError(f"does not know {found}", where=str(self), remedy="take --flavour tensorrt")
+        return found
 
 
 def cuda_of(module: str) -> int:

@@ -13,13 +13,11 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from edgebind import bundle
-from edgebind.cuda import Device
+from edgebind.cuda import Device, Sm
 from edgebind.engines.flavour import Flavour
 from edgebind.errors import OptionError
 from edgebind.manifest import Manifest
 
-Sm = tuple[int, int]
-"""Compute capability: (8, 6)."""
 _AMPERE: Sm = (8, 0)
 LARGEST_BATCH = 4096
 

@@ -92,7 +92,7 @@ def read_note(path: Path) -> tuple[Note | None, str]:
         return Note(key, str(data["sha256"]), int(data["size"]), float(data["seconds"])), ""
     except FileNotFoundError:
         return None, "its build did not finish"
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, EdgebindError):
+    except (OSError, ArithmeticError, LookupError, RecursionError, TypeError, ValueError, EdgebindError):
         return None, "its note cannot be read"
 
 

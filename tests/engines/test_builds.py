@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from edgebind.benchmarks.builds import SMS, compile_for, imagebind_graphs, starter_graphs
+from edgebind.cuda import Sm
 from edgebind.engines.builder import Job, build
 from edgebind.engines.flavour import Flavour
-from edgebind.engines.key import Profile, Sm
+from edgebind.engines.key import Profile
 
 pytest.importorskip("onnx")
 MODALITIES = ("imu", "thermal")

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import shutil
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from edgebind import bundle
 from edgebind.engines import EngineFile, Profile, engine_for, store
@@ -206,3 +209,31 @@ def test_copied_cache_still_fits(tiny: Tiny, rtx: Flavour, tmp_path: Path) -> No
     _get(tiny, rtx, tmp_path / "cache")
     shutil.copytree(tmp_path / "cache", tmp_path / "device")
     assert not _get(tiny, rtx, tmp_path / "device")[0].built
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(
+    st.sampled_from(["format", "key", "sha256", "size", "seconds", *(f"key.{name}" for name in ORIN.to_dict())]), VALUES
+)
+def test_no_note_can_crash_the_reader(place: str, value: object) -> None:
+    """Whatever stands in the place of one of its values, the engine is taken or there is a reason."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "e.engine"
+        data = json.loads(store.write(path, ORIN, b"plan", 1.0).to_json())
+        (data["key"] if place.startswith("key.") else data)[place.removeprefix("key.")] = value
+        path.with_suffix(".json").write_text(json.dumps(data))
+        assert isinstance(store.refusal(path, ORIN), str)
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, "\x00", "null", "[]", '{"format": Infinity}'])
+def test_a_file_that_is_no_note_is_told(text: str, tmp_path: Path) -> None:
+    (tmp_path / "e.json").write_text(text)
+    note, why = store.read_note(tmp_path / "e.engine")
+    assert note is None
+    assert why
