@@ -218,6 +218,7 @@ VALUES = st.recursive(
 )
 
 
+@settings(max_examples=50, deadline=None)
 @given(
     st.sampled_from(["format", "key", "sha256", "size", "seconds", *(f"key.{name}" for name in ORIN.to_dict())]), VALUES
 )
