@@ -8,6 +8,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from edgebind import __version__, power
 from edgebind.benchmarks import cold, contestants, energy, latency, machine, streams
 from edgebind.benchmarks.contestants import Contestant
@@ -101,7 +103,20 @@ def _race(
     seconds = options.seconds / len(options.batches)
     rows = _alone(calls, seconds, options) if options.streams == 1 else streams.race(calls, seconds=seconds)
     spent = _energy(recorder, calls, batch, seconds / len(calls))
-    return [_result(one, row, batch, spent.get(one.name)) for one, row in zip(teams[0], rows, strict=True)]
+    return [
+        _result(one, row, batch, spent.get(one.name)) | _on_the_gpu(one, batch)
+        for one, row in zip(teams[0], rows, strict=True)
+    ]
+
+
+def _on_the_gpu(one: Contestant, batch: int) -> dict[str, Any]:
+    """How long the GPU itself is busy with a batch, where the backend can tell: the rest of a call is the way there and back."""
+    backend = one.opened.backend
+    ask = getattr(backend, "device_ms", None)
+    if ask is None:
+        return {}
+    value = one.feed(batch)[backend.input_name]
+    return {"device_ms": round(float(np.median([ask(value) for _ in range(50)])), 4)}
 
 
 def _call(one: Contestant, batch: int) -> Call:

@@ -21,7 +21,12 @@ def describe() -> dict[str, Any]:
         "platform": platform.platform(),
         "python": platform.python_version(),
         "cuda": driver,
-        "versions": {"edgebind": __version__, **_versions("numpy", "onnxruntime", "torch", "tensorrt")},
+        "versions": {
+            "edgebind": __version__,
+            **_versions(
+                "numpy", "onnxruntime", "onnxruntime-gpu", "torch", "tensorrt", "tensorrt-rtx-cu13-libs", "pycuda"
+            ),
+        },
     }
 
 

@@ -13,6 +13,7 @@ Result = Mapping[str, Any]
 COLUMNS: dict[str, Callable[[Result], float | None]] = {
     "load ms": lambda row: row["load_ms"],
     "first ms": lambda row: row.get("first_ms"),
+    "gpu ms": lambda row: row.get("device_ms"),
     "cpu ms": lambda row: row["cpu_ms"],
     "p50 ms": lambda row: row["p50_ms"],
     "p90 ms": lambda row: row["p90_ms"],

@@ -75,6 +75,21 @@ def _backends() -> Iterator[Finding]:
         ("rtx", extras.remedy("rtx")),
     ):
         yield _tensorrt(name, remedy)
+    yield from _ways_onto_a_gpu()
+
+
+def _ways_onto_a_gpu() -> Iterator[Finding]:
+    """What `--backend tensorrt`, its CUDA graphs and ONNX Runtime's providers need beside TensorRT itself."""
+    from edgebind.backends import gpu
+    from edgebind.backends import onnxruntime as runtime
+
+    reason = gpu.missing()
+    yield Finding("backend", "pycuda", not reason, reason or _version("pycuda"), gpu.remedy() if reason else "")
+    yield _package("backend", "cuda.bindings", f"for CUDA graphs: {extras.remedy('tensorrt')}")
+    for provider in ("cuda", "tensorrt"):
+        reason = runtime.why_not(provider)
+        advice = "pip install onnxruntime-gpu; on a Jetson, NVIDIA's own wheel for its JetPack" if reason else ""
+        yield Finding("backend", f"onnxruntime-{provider}", not reason, reason or "offered by onnxruntime", advice)
 
 
 def _tensorrt(name: str, remedy: str) -> Finding:
@@ -137,7 +152,7 @@ def _sensors() -> Iterator[Finding]:
 
 
 def _package(area: str, module: str, remedy: str, probe: Callable[[], str] | None = None) -> Finding:
-    if importlib.util.find_spec(module) is None:
+    if not _is_installed(module):
         return Finding(area, module, False, "not installed", remedy)
     detail = _version(module)
     try:
@@ -147,8 +162,15 @@ def _package(area: str, module: str, remedy: str, probe: Callable[[], str] | Non
     return Finding(area, module, True, detail)
 
 
+def _is_installed(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError:  # of a package around it
+        return False
+
+
 def _version(module: str) -> str:
-    names = importlib.metadata.packages_distributions().get(module, [module])
+    names = importlib.metadata.packages_distributions().get(module, [module.replace(".", "-")])
     try:
         return importlib.metadata.version(names[0])
     except importlib.metadata.PackageNotFoundError:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from os import PathLike
 from types import TracebackType
 from typing import Protocol, runtime_checkable
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
+
+from edgebind.errors import BackendError
 
 Feed = Mapping[str, NDArray[np.generic]]
 
@@ -43,3 +46,40 @@ class Backend(Protocol):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None: ...
+
+
+def checked(
+    feed: Feed, name: str, shape: Sequence[int | str | None], dtype: DTypeLike, where: PathLike[str]
+) -> NDArray[np.generic]:
+    """The input of a feed as the graph wants it; names in the graph's `shape` stand for any size.
+
+    Raises
+    ------
+    BackendError: the feed has another name, or a value of another shape.
+    """
+    if name not in feed:
+        raise BackendError("no such input", where=where, wanted=name, got=sorted(feed))
+    value = np.ascontiguousarray(feed[name], dtype=dtype)
+    if not _fits(value.shape, tuple(shape)):
+        raise BackendError("input of the wrong shape", where=where, wanted=("batch", *shape), got=value.shape)
+    return value
+
+
+def _fits(got: tuple[int, ...], shape: tuple[int | str | None, ...]) -> bool:
+    if got[1:] == shape:
+        return True
+    if len(got) != 1 + len(shape):
+        return False
+    return all(not isinstance(want, int) or want == size for want, size in zip(shape, got[1:], strict=True))
+
+
+def finite(output: NDArray[np.float32], where: PathLike[str]) -> NDArray[np.float32]:
+    """An output without values that are no numbers.
+
+    Raises
+    ------
+    BackendError: there are some.
+    """
+    if np.count_nonzero(np.isfinite(output)) != output.size:
+        raise BackendError("the encoder returned values that are no numbers", where=where)
+    return output

@@ -1,4 +1,4 @@
-"""ONNX Runtime: every machine without an NVIDIA GPU, and the oracle for those with one."""
+"""ONNX Runtime: every machine without an NVIDIA GPU, the oracle for those with one, and another way onto it."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgebind import cpu, extras
-from edgebind.backends.base import Feed
+from edgebind import cpu, cuda, extras
+from edgebind.backends.base import Feed, checked, finite
 from edgebind.closing import Closing
 from edgebind.errors import BackendError, MissingDependencyError, OptionError
 from edgebind.manifest import Manifest
@@ -36,26 +36,32 @@ def graph_name(manifest: Manifest, *, vnni: bool | None = None, arm: bool | None
     return wanted if wanted in manifest.files else "encoder.onnx"
 
 
+PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider", "tensorrt": "TensorrtExecutionProvider"}
+"""How people call them -> how ONNX Runtime does."""
+
+
 class OnnxRuntimeBackend(Closing):
-    """One ONNX graph on the CPU, with a bounded number of threads."""
+    """One ONNX graph on the CPU with a bounded number of threads, or on a GPU through one of ONNX Runtime's providers."""
 
-    name = "onnxruntime"
-
-    def __init__(self, graph: Path, *, threads: int | None = None, optimise: bool = True) -> None:
+    def __init__(
+        self, graph: Path, *, threads: int | None = None, optimise: bool = True, provider: str = "cpu"
+    ) -> None:
         """Load `graph`.
 
         Parameters
         ----------
         threads: upper bound; None takes one for a small graph, and `edgebind.cpu.default_threads()` for others.
         optimise: False runs the graph as written, so that a Q/DQ graph shows its own accuracy.
+        provider: one of `PROVIDERS`; layers that it does not have run on the CPU.
 
         Raises
         ------
-        MissingDependencyError: onnxruntime is not installed.
+        MissingDependencyError: onnxruntime is not installed, or lacks this provider, or the provider does not start.
         BackendError: the graph is not one encoder, or onnxruntime refuses it.
         """
         self.graph = graph
-        self._session = _session(graph, threads, optimise)
+        self.name = "onnxruntime" if provider == "cpu" else f"onnxruntime-{provider}"
+        self._session = _session(graph, threads, optimise, provider)
         self.threads: int = self._session.get_session_options().intra_op_num_threads
         inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
         if len(inputs) != 1 or len(outputs) != 1:
@@ -68,8 +74,12 @@ class OnnxRuntimeBackend(Closing):
         self._shape = tuple(inputs[0].shape[1:])
 
     @classmethod
-    def from_bundle(cls, folder: Path, manifest: Manifest, *, threads: int | None = None) -> OnnxRuntimeBackend:
-        return cls(folder / graph_name(manifest), threads=threads)
+    def from_bundle(
+        cls, folder: Path, manifest: Manifest, *, threads: int | None = None, provider: str = "cpu"
+    ) -> OnnxRuntimeBackend:
+        # What the CPU's integer kernels want differs from what a GPU's do.
+        graph = graph_name(manifest) if provider == "cpu" else "encoder.onnx"
+        return cls(folder / graph, threads=threads, provider=provider)
 
     def infer(self, feed: Feed) -> dict[str, NDArray[np.float32]]:
         """Run one batch: {input: (batch, ...)} -> {output: (batch, dim)}.
@@ -80,37 +90,19 @@ class OnnxRuntimeBackend(Closing):
         """
         if self._session is None:
             raise BackendError("the encoder is closed", where=self.graph, remedy="open it again")
-        if self.input_name not in feed:
-            raise BackendError("no such input", where=self.graph, wanted=self.input_name, got=sorted(feed))
-        value = np.ascontiguousarray(feed[self.input_name], dtype=self._dtype)
-        if not self._fits(value.shape):
-            raise BackendError(
-                "input of the wrong shape", where=self.graph, wanted=("batch", *self._shape), got=value.shape
-            )
-        output = self.infer_unchecked(value)
-        if np.count_nonzero(np.isfinite(output)) != output.size:
-            raise BackendError("the encoder returned values that are no numbers", where=self.graph)
-        return {self.output_name: output}
+        value = checked(feed, self.input_name, self._shape, self._dtype, self.graph)
+        return {self.output_name: finite(self.infer_unchecked(value), self.graph)}
 
     def infer_unchecked(self, value: NDArray[np.generic]) -> NDArray[np.float32]:
         """The bare call of ONNX Runtime: no check of the value's type, shape or numbers, nor of the output's."""
         (output,) = self._session.run([self.output_name], {self.input_name: value})
         return output
 
-    def _fits(self, shape: tuple[int, ...]) -> bool:
-        """Whether an input of that shape can be fed; names in the graph's shape stand for any size."""
-        if shape[1:] == self._shape:
-            return True
-        if len(shape) != 1 + len(self._shape):
-            return False
-        pairs = zip(self._shape, shape[1:], strict=True)
-        return all(not isinstance(want, int) or want == got for want, got in pairs)
-
     def close(self) -> None:
         self._session = None
 
 
-def _session(graph: Path, threads: int | None, optimise: bool) -> Any:
+def _session(graph: Path, threads: int | None, optimise: bool, provider: str) -> Any:
     try:
         import onnxruntime
     except ImportError as error:
@@ -119,6 +111,39 @@ def _session(graph: Path, threads: int | None, optimise: bool) -> Any:
         raise BackendError("no such graph", where=graph)
     if threads is not None and threads < 1:
         raise OptionError("threads out of range", wanted="at least 1", got=threads)
+    _require(provider)
+    options = _options(onnxruntime, graph, threads, optimise)
+    try:
+        session = onnxruntime.InferenceSession(str(graph), options, providers=_providers(provider))
+    except Exception as error:  # onnxruntime's exceptions share no base class
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise BackendError(f"onnxruntime cannot load it: {reason[:300]}", where=graph) from error
+    if session.get_providers()[0] != PROVIDERS[provider]:  # it says so in its log only, and takes the CPU
+        raise MissingDependencyError(
+            f"onnxruntime's {PROVIDERS[provider]} does not start here",
+            remedy="its libraries of CUDA, cuDNN or TensorRT are missing",
+        )
+    return session
+
+
+def _require(provider: str) -> None:
+    reason = why_not(provider)
+    if reason:
+        remedy = "pip install onnxruntime-gpu; on a Jetson, NVIDIA's own wheel for its JetPack"
+        raise MissingDependencyError(reason, remedy=cuda.driver().reason or remedy)
+
+
+def why_not(provider: str) -> str:
+    """Why the installed onnxruntime does not have that provider; empty if it has. That it starts is another matter."""
+    try:
+        import onnxruntime
+    except ImportError:
+        return "onnxruntime is not installed"
+    available = onnxruntime.get_available_providers()
+    return "" if PROVIDERS[provider] in available else f"this onnxruntime has no {PROVIDERS[provider]}"
+
+
+def _options(onnxruntime: Any, graph: Path, threads: int | None, optimise: bool) -> Any:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads or (1 if graph.stat().st_size < SMALL else cpu.default_threads())
     options.inter_op_num_threads = 1
@@ -127,8 +152,17 @@ def _session(graph: Path, threads: int | None, optimise: bool) -> Any:
     options.log_severity_level = 3
     if not optimise:
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    try:
-        return onnxruntime.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # onnxruntime's exceptions share no base class
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise BackendError(f"onnxruntime cannot load it: {reason[:300]}", where=graph) from error
+    return options
+
+
+def _providers(provider: str) -> list[Any]:
+    """The provider with its options, and the CPU for what it lacks."""
+    if provider == "cpu":
+        return [PROVIDERS["cpu"]]
+    if provider == "cuda":
+        return [(PROVIDERS["cuda"], {"use_tf32": "0"}), PROVIDERS["cpu"]]  # FP32 is FP32
+    from edgebind.engines import store
+
+    cache = str(store.default_cache() / "onnxruntime")
+    kept = {"trt_engine_cache_enable": "1", "trt_engine_cache_path": cache, "trt_timing_cache_enable": "1"}
+    return [(PROVIDERS["tensorrt"], kept), (PROVIDERS["cuda"], {"use_tf32": "0"}), PROVIDERS["cpu"]]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from typing import Any
@@ -119,4 +120,12 @@ def _line(error: click.ClickException) -> str:
 
 def run() -> None:
     """Entry point of the installed `edgebind` command."""
+    for ending in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(ending) is signal.SIG_DFL:  # `nohup` has it ignored
+            signal.signal(ending, _leave)
     sys.exit(main())
+
+
+def _leave(number: int, frame: object) -> None:
+    """A service that is stopped leaves as after Ctrl-C: what is open is closed, what was embedded is written."""
+    sys.exit(128 + number)

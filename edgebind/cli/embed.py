@@ -31,7 +31,9 @@ if TYPE_CHECKING:
     help="Units, such as acc=g,gyro=deg/s,time=ms of a table, or depth=mm, thermal=cK of frames.",
 )
 @click.option("--threads", type=click.IntRange(1, 256), help="Upper bound of CPU threads.")
-@click.option("--backend", default="auto", show_default=True, help="Where to run the encoder.")
+@click.option(
+    "--backend", default="auto", show_default=True, help="Where to run the encoder: tensorrt, onnxruntime ..."
+)
 def command(
     inputs: tuple[str, ...],
     folder: Path,

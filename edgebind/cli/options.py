@@ -18,7 +18,7 @@ class Finite(click.FloatRange):
         return number
 
 
-class Numbers(click.ParamType):
+class Numbers(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.4 only
     """One whole number in a range, or several with commas between them: `1,2,4`."""
 
     name = "numbers"

@@ -51,7 +51,9 @@ SENSORS = {"imu": "IMU", "thermal": "thermal camera"}
 )
 @click.option("--no-drift", is_flag=True, help="Do not compare the sensor with what its bundle was calibrated on.")
 @click.option("--threads", type=click.IntRange(1, 256), help="Upper bound of CPU threads.")
-@click.option("--backend", default="auto", show_default=True, help="Where to run the encoder.")
+@click.option(
+    "--backend", default="auto", show_default=True, help="Where to run the encoder: tensorrt, onnxruntime ..."
+)
 @click.option("--duration", type=Finite(0, min_open=True), metavar="S", help="Stop after S seconds of signal.")
 def command(
     sensor: str | None,

@@ -191,6 +191,23 @@ def test_ctrl_c_leaves_whole_lines(folder: Path, walk: Path, tmp_path: Path) -> 
     assert "windows embedded" in told and "interrupted" in told
 
 
+@pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGHUP])
+def test_a_service_that_is_stopped_leaves_whole_lines(
+    folder: Path, walk: Path, tmp_path: Path, ending: signal.Signals
+) -> None:
+    out = tmp_path / "out.jsonl"
+    arguments = ["--bundle", str(folder), "--source", f"file:{walk}", "--sink", "stdout", "--sink", f"jsonl:{out}"]
+    with started(*arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None and process.stderr is not None
+        process.stdout.readline()
+        process.stdout.readline()  # the first one is in the file by now: stdout comes first
+        process.send_signal(ending)
+        process.communicate()
+        assert process.returncode == 128 + ending
+    assert out.read_text().endswith("\n")
+    assert all(json.loads(line) for line in out.read_text().splitlines())
+
+
 def test_a_terminal_gets_a_live_line(folder: Path, walk: Path) -> None:
     ours, theirs = pty.openpty()
     environment = os.environ | {"COLUMNS": "100", "TERM": "xterm", "PYTHONIOENCODING": "utf-8"}

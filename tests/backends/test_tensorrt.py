@@ -1,0 +1,242 @@
+"""What the TensorRT backend asks of a GPU, on one that is as late as it may be; and that no machine without one is harmed."""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import threading
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from edgebind import backends, bundle, cuda
+from edgebind.backends import gpu as seam
+from edgebind.backends import tensorrt
+from edgebind.backends.base import Backend
+from edgebind.backends.tensorrt import TensorRTBackend
+from edgebind.engines import Profile
+from edgebind.errors import BackendError, MissingDependencyError
+from tests import bundles
+from tests.backends import lazy_gpu
+from tests.backends.lazy_gpu import FLAVOUR, Engine, LazyGpu, loaded, oracle
+
+RNG = np.random.default_rng(1)
+
+
+def _backend(gpu: LazyGpu, *profiles: Profile, **engine: Any) -> TensorRTBackend:
+    with gpu.current():
+        return TensorRTBackend(loaded(Engine(gpu, **engine), *profiles), gpu, FLAVOUR)
+
+
+def _windows(count: int) -> np.ndarray:
+    return RNG.normal(size=(count, *lazy_gpu.SHAPE)).astype(np.float32)
+
+
+def _embed(backend: TensorRTBackend, windows: np.ndarray) -> np.ndarray:
+    return backend.infer({"input": windows})["embedding"]
+
+
+@pytest.mark.parametrize("has_graphs", [True, False])
+def test_every_batch_size_again_and_again(has_graphs: bool) -> None:
+    gpu = LazyGpu(has_graphs=has_graphs)
+    with _backend(gpu) as backend:
+        assert isinstance(backend, Backend)
+        for count in (1, 3, 1, 4, 3, 1, 2, 4, 1):
+            windows = _windows(count)
+            np.testing.assert_allclose(_embed(backend, windows), oracle(windows), rtol=1e-6)
+    assert gpu.depth == 0, "a context is left on a thread's stack"
+
+
+def test_a_graph_is_captured_once_for_each_batch_size_and_then_replayed() -> None:
+    gpu = LazyGpu()
+    with _backend(gpu) as backend:
+        for count in (1, 2, 1, 2, 1):
+            _embed(backend, _windows(count))
+        asked = Counter(gpu.calls)
+        assert (asked["capture"], asked["replay"], gpu.graphs) == (2, 3, 2)
+        gpu.calls.clear()
+        _embed(backend, _windows(2))
+        assert gpu.calls == ["replay", "finish"], "one call puts in everything"
+    assert gpu.graphs == 0
+
+
+def test_an_engine_that_cannot_be_captured_runs_without() -> None:
+    gpu = LazyGpu()
+    with _backend(gpu, can_be_captured=False) as backend:
+        for _ in range(3):
+            windows = _windows(2)
+            np.testing.assert_allclose(_embed(backend, windows), oracle(windows), rtol=1e-6)
+        assert Counter(gpu.calls)["capture"] == 1, "tried once"
+
+
+@pytest.mark.parametrize("count", [5, 8, 9, 21])
+def test_more_windows_than_the_engine_takes_go_in_pieces(count: int) -> None:
+    gpu = LazyGpu()
+    with _backend(gpu) as backend:
+        for _ in range(2):
+            windows = _windows(count)
+            np.testing.assert_allclose(_embed(backend, windows), oracle(windows), rtol=1e-6)
+
+
+def test_pieces_overlap() -> None:
+    """The second piece is on its way before the first is waited for, the third before the second."""
+    gpu = LazyGpu()
+    with _backend(gpu) as backend:
+        _embed(backend, _windows(12))  # contexts are made
+        gpu.calls.clear()
+        _embed(backend, _windows(12))
+    piece = ["copy in", "record", "wait", "execute", "record", "wait", "copy out", "record"]
+    assert gpu.calls[: 3 * len(piece) + 1] == [*piece, *piece, "finish", *piece]
+    assert gpu.calls[25:27] == ["finish", "finish"]
+
+
+def test_what_a_stream_must_wait_for_is_waited_for() -> None:
+    """The fake GPU is no friend: it shows what a missing wait does."""
+    gpu = LazyGpu()
+    gpu.wait = lambda stream, event: None  # type: ignore[method-assign]
+    with _backend(gpu) as backend, pytest.raises(BackendError, match="values that are no numbers"):
+        _embed(backend, _windows(9))
+
+
+def test_a_vector_is_the_callers_own() -> None:
+    with _backend(LazyGpu()) as backend:
+        first = _embed(backend, _windows(1))
+        kept = first.copy()
+        _embed(backend, _windows(1))
+        np.testing.assert_array_equal(first, kept)
+
+
+def test_the_profile_of_a_batch_is_the_narrowest_that_takes_it() -> None:
+    gpu = LazyGpu()
+    with _backend(gpu, Profile(1, 1, 1), Profile(1, 8, 8), profiles=2) as backend:
+        for count in (1, 8, 5, 19):
+            windows = _windows(count)
+            np.testing.assert_allclose(_embed(backend, windows), oracle(windows), rtol=1e-6)
+
+
+def test_batch_sizes_that_were_not_used_for_long_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tensorrt, "LANES", 2)
+    gpu = LazyGpu()
+    with _backend(gpu) as backend:
+        for count in (1, 2, 3, 1, 4):
+            windows = _windows(count)
+            np.testing.assert_allclose(_embed(backend, windows), oracle(windows), rtol=1e-6)
+            assert gpu.graphs <= 2
+
+
+@pytest.mark.parametrize("after", range(1, 40))
+def test_a_fault_in_the_middle_leaves_nothing_under_way(after: int) -> None:
+    gpu = LazyGpu(breaks_after=after)
+    backend = _backend(gpu)
+    with pytest.raises(BackendError, match="CUDA fails"):
+        while True:
+            for count in (1, 1, 9):
+                windows = _windows(count)
+                np.testing.assert_allclose(_embed(backend, windows), oracle(windows), rtol=1e-6)
+    assert not any(stream.queue for ref in gpu.streams if (stream := ref()) is not None)
+    assert gpu.depth == 0
+    gpu._left = None  # it works again
+    windows = _windows(9)
+    np.testing.assert_allclose(_embed(backend, windows), oracle(windows), rtol=1e-6)
+    backend.close()
+
+
+def test_closing_gives_everything_back_and_only_once() -> None:
+    gpu = LazyGpu()
+    backend = _backend(gpu)
+    _embed(backend, _windows(9))
+    assert gpu.bytes
+    backend.close()
+    backend.close()
+    gc.collect()
+    assert (gpu.bytes, gpu.graphs, gpu.is_closed) == ({}, 0, True)
+    with pytest.raises(BackendError, match=r"e\.engine: the encoder is closed"):
+        _embed(backend, _windows(1))
+
+
+def test_backends_that_are_forgotten_are_closed_in_the_end() -> None:
+    gpu = LazyGpu()
+    backend = _backend(gpu)
+    tensorrt._close_all()
+    assert gpu.is_closed
+    backend.close()
+
+
+def test_threads_take_turns() -> None:
+    gpu = LazyGpu()
+    faults: list[BaseException] = []
+
+    def call(backend: TensorRTBackend, seed: int) -> None:
+        windows = np.random.default_rng(seed).normal(size=(seed, *lazy_gpu.SHAPE)).astype(np.float32)
+        try:
+            for _ in range(20):
+                np.testing.assert_allclose(_embed(backend, windows), oracle(windows), rtol=1e-6)
+        except BaseException as error:
+            faults.append(error)
+
+    with _backend(gpu) as backend:
+        threads = [threading.Thread(target=call, args=(backend, seed)) for seed in (1, 3, 9)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert not faults
+
+
+def test_what_does_not_fit_is_one_clear_line() -> None:
+    with _backend(LazyGpu()) as backend:
+        with pytest.raises(BackendError, match="no such input"):
+            backend.infer({"other": _windows(1)})
+        with pytest.raises(BackendError, match="input of the wrong shape"):
+            backend.infer({"input": np.zeros((1, 2, 4), np.float32)})
+        with pytest.raises(BackendError, match="values that are no numbers"):
+            backend.infer({"input": np.zeros((1, 2, 3), np.float32)})  # its length is 0: 0 / 0
+    with pytest.raises(BackendError, match=r"not an encoder \(wanted 1 input, 1 output, got 2, 1\)"):
+        _backend(LazyGpu(), inputs=("input", "mask"))
+
+
+def test_how_long_its_build_took_is_told() -> None:
+    with _backend(LazyGpu()) as backend:
+        assert backend.build_s == 1.5
+        _embed(backend, _windows(1))
+        assert backend.device_ms(_windows(1)) == 1.0
+
+
+# ------------------------------------------------------------------------------------------------------ without a GPU
+
+NO_GPU = pytest.mark.skipif(cuda.driver().is_there, reason="this machine has an NVIDIA driver")
+
+
+@NO_GPU
+def test_without_a_driver_auto_takes_the_cpu_and_tensorrt_says_why(tmp_path: Path) -> None:
+    folder = bundles.write(tmp_path / "b")
+    manifest = bundle.verify(folder)
+    with backends.open_backend("auto", folder, manifest) as backend:
+        assert backend.name == "onnxruntime"
+    assert "no NVIDIA driver" in backends.why_no_tensorrt()
+    with pytest.raises(MissingDependencyError, match="no NVIDIA driver"):
+        backends.open_backend("tensorrt", folder, manifest)
+    with pytest.raises(MissingDependencyError, match=r"no NVIDIA driver .*--backend onnxruntime needs no GPU"):
+        seam.PycudaGpu()
+
+
+@NO_GPU
+@pytest.mark.parametrize("name", ["onnxruntime-cuda", "onnxruntime-tensorrt"])
+def test_a_provider_that_is_not_there_is_one_clear_line(tmp_path: Path, name: str) -> None:
+    folder = bundles.write(tmp_path / "b")
+    with pytest.raises(MissingDependencyError, match=r"ExecutionProvider.*(no NVIDIA driver|does not start)"):
+        backends.open_backend(name, folder, bundle.verify(folder))
+
+
+def test_a_driver_without_pycuda_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cuda, "driver", lambda: cuda.Driver((12, 6)))
+
+    def absent(name: str) -> Any:
+        raise ModuleNotFoundError(f"No module named {name!r}", name="pycuda")
+
+    monkeypatch.setattr(importlib, "import_module", absent)
+    assert seam.missing() == "pycuda is not installed"
+    assert backends.why_no_tensorrt() == "pycuda is not installed"
