@@ -33,6 +33,9 @@ REPORT_GIGAMACS, REPORT_WINDOWS = 20.0, 32
 """What the sensitivities may cost when the gate has passed and only the report wants them."""
 
 
+DIGITS = 6
+"""Of mean cosines that count when methods are compared; of those that agree so far, the first is taken."""
+
 ToHalf = Callable[[Path, Path], Sequence[str]]
 """Writes the second graph, with all in half that can be, from the first; returns the products that could not."""
 
@@ -82,7 +85,7 @@ def choose(subject: Subject, ranges: Mapping[str, Ranges], batches: Sequence[Bat
     for method, of in ranges.items():
         subject.progress(f"trying {method} ranges")
         scores[method] = _judge(subject, of, qdq.TENSORRT, batches, reference).cosine_mean
-    return max(scores, key=lambda method: round(scores[method], 5)), scores
+    return max(scores, key=lambda method: round(scores[method], DIGITS)), scores
 
 
 def choose_weights(subject: Subject, ranges: Ranges, batches: Sequence[Batch]) -> tuple[Ranges, dict[str, float]]:
@@ -93,7 +96,7 @@ def choose_weights(subject: Subject, ranges: Ranges, batches: Sequence[Batch]) -
         subject.progress(f"trying {scaling} scales of weights")
         tried = replace(ranges, weights=scaling)
         scores[scaling] = _judge(subject, tried, qdq.TENSORRT, batches, reference).cosine_mean
-    return replace(ranges, weights=max(scores, key=lambda scaling: round(scores[scaling], 5))), scores
+    return replace(ranges, weights=max(scores, key=lambda scaling: round(scores[scaling], DIGITS))), scores
 
 
 def climb(

@@ -87,10 +87,10 @@ def spoilt_encoder(tmp_path: Path) -> Path:
 @pytest.fixture
 def walks() -> list[Batch]:
     """Six recordings of twenty windows."""
-    return [_walk(place) for place in range(6)]
+    return [make_walk(place) for place in range(6)]
 
 
-def _walk(place: int) -> Batch:
+def make_walk(place: int) -> Batch:
     random = np.random.default_rng(100 + place)
     steps = random.normal(size=(20, CHANNELS, LENGTH)).cumsum(axis=2) / 3
     return Batch(f"walk_{place}", steps.astype(np.float32))
