@@ -25,6 +25,8 @@ from edgebind.calibration.gate import Bars
 from edgebind.cli.progress import ProgressLine
 from edgebind.errors import OptionError
 from edgebind.export.road import Exported, Request, export
+from edgebind.sources import units
+from edgebind.sources.units import Units
 
 BAR = 0.995
 """Mean cosine to FP32 that the ladder must reach."""
@@ -54,11 +56,11 @@ def from_recipe(recipe: Path, modality: str, target: Path) -> None:
     checkpoint.save_towers(target, {modality: tower})
 
 
-def measure(checkpoint: Path, modality: str, calibration: tuple[Path, ...], out: Path) -> dict[str, Any]:
+def measure(checkpoint: Path, modality: str, calibration: tuple[Path, ...], given: Units, out: Path) -> dict[str, Any]:
     """Export one tower in INT8 to `out`, and say how it went."""
     began = time.monotonic()
     bars = Bars(BAR, gate.INT8.cosine_p1, gate.INT8.agreement)
-    request = Request("int8", out, checkpoint, (modality,), calibration, bars)
+    request = Request("int8", out, checkpoint, (modality,), calibration, bars, given)
     (made,) = export(request, lambda name, stage: click.echo(f"{name}: {stage}", err=True), ProgressLine())
     return {**_facts(made), "minutes": round((time.monotonic() - began) / 60, 1)}
 
@@ -90,6 +92,7 @@ def _merged(out: Path, modality: str, facts: dict[str, Any], weights: str) -> di
 @click.option("--recipe", type=click.Path(path_type=Path), help="Or a file that makes them up, see above.")
 @click.option("--modality", required=True)
 @click.option("--calibration", multiple=True, required=True, type=click.Path(path_type=Path), help="Real recordings.")
+@click.option("--units", "units_text", default="", help="Of the recordings, as for `edgebind export`.")
 @click.option("--bundles", type=click.Path(path_type=Path), help="Keep the bundle here.")
 @click.option(
     "--out", required=True, type=click.Path(path_type=Path, dir_okay=False), help="JSON; towers add up in it."
@@ -99,6 +102,7 @@ def command(
     recipe: Path | None,
     modality: str,
     calibration: tuple[Path, ...],
+    units_text: str,
     bundles: Path | None,
     out: Path,
 ) -> None:
@@ -109,7 +113,7 @@ def command(
         file = checkpoint or Path(scratch) / f"{modality}.safetensors"
         if recipe is not None:
             from_recipe(recipe, modality, file)
-        facts = measure(file, modality, calibration, bundles or Path(scratch) / "bundles")
+        facts = measure(file, modality, calibration, units.parse(units_text), bundles or Path(scratch) / "bundles")
     report = _merged(out, modality, facts, "checkpoint" if recipe is None else "recipe")
     with atomic.file(out) as target:
         target.write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
