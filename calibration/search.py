@@ -15,11 +15,10 @@ LEAST_SHARE = 0.9
 class Search:
     """Which layers to return to float so that `bars` are met, and `aim` where that is cheap, on the windows of a probe."""
 
-    def __init__(self, probe: Probe, bars: Bars, aim: Bars, least_share: float = LEAST_SHARE) -> None:
+    def __init__(self, probe: Probe, bars: Bars, aim: Bars) -> None:
         self._probe = probe
         self._bars = bars
         self._aim = aim
-        self._least_share = least_share
         self.ranking = sensitivity.measure(probe, aim)
         """Layers, first the one that wins most for a microsecond."""
         self._gave_up = False
@@ -45,9 +44,7 @@ class Search:
         if len(kept) + 1 >= len(self.ranking):  # one layer in INT8 is the least
             return []
         rest = [item.layer for item in self.ranking if item.layer not in kept]
-        return (
-            rest if must else [name for name in rest if self._probe.subject.share([*kept, name]) >= self._least_share]
-        )
+        return rest if must else [name for name in rest if self._probe.subject.share([*kept, name]) >= LEAST_SHARE]
 
     def _grown(self, kept: Sequence[str], bars: Bars, *, must: bool) -> list[str]:
         """`kept` and what `bars` need beside it. A layer that helps nothing beside the others is passed over at first."""
