@@ -28,8 +28,21 @@ class Speed:
     """Median over the rounds of candidate by baseline; below 1 the candidate is faster."""
     rounds: int
 
+    @property
+    def is_slower(self) -> bool:
+        """Whether the candidate takes longer than the baseline."""
+        return self.ratio > 1
+
     def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
+        return {**asdict(self), "is_slower": self.is_slower}
+
+    def __str__(self) -> str:
+        verdict = (
+            f"SLOWER than FP32 here: {self.ratio:.2f}x its time"
+            if self.is_slower
+            else f"{self.ratio:.2f}x the time of FP32"
+        )
+        return f"{verdict} ({self.candidate_ms:.2f} against {self.baseline_ms:.2f} ms a window, {self.cpu})"
 
 
 def measure(baseline: Path, candidate: Path, window: np.ndarray, *, seconds: float = 1.5, least: int = 15) -> Speed:

@@ -1,14 +1,19 @@
-"""A scratch folder on the disk that the bundle will lie on, gone whatever happens."""
+"""A scratch folder on the disk that the bundle will lie on, gone whatever happens; after a `kill -9`, with the next export."""
 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 from edgebind import atomic
+
+PREFIX = ".export."
+LOCK = ".in-use"
+"""Held by the export that works in the folder, and by nobody once that is killed."""
 
 
 @contextlib.contextmanager
@@ -26,13 +31,39 @@ def workspace(out: Path) -> Iterator[Path]:
     with atomic.storage_errors(out):
         try:
             atomic.make_folder(out)
-            scratch = Path(tempfile.mkdtemp(prefix=".export.", dir=out))
+            _sweep(out)
+            scratch = Path(tempfile.mkdtemp(prefix=PREFIX, dir=out))
             try:
-                yield scratch
+                with _in_use(scratch):
+                    yield scratch
             finally:
                 shutil.rmtree(scratch, ignore_errors=True)
         finally:
             _remove_empty(made)
+
+
+@contextlib.contextmanager
+def _in_use(scratch: Path) -> Iterator[None]:
+    with open(scratch / f"{LOCK}.new", "wb") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        Path(stream.name).rename(scratch / LOCK)  # nobody sees it unlocked
+        yield
+
+
+def _sweep(out: Path) -> None:
+    """Remove what killed exports have left: a tower can be gigabytes."""
+    for folder in out.glob(f"{PREFIX}*"):
+        if _is_abandoned(folder):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _is_abandoned(folder: Path) -> bool:
+    try:
+        with open(folder / LOCK, "rb") as stream:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:  # held by a running export, or not yet made
+        return False
+    return True
 
 
 def _missing_folders(folder: Path) -> list[Path]:
