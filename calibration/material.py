@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from edgebind.calibration import finding, recordings, sets, streaming
+from edgebind.calibration import collecting, finding, recordings, sets, streaming
 from edgebind.calibration.batches import Batch
+from edgebind.calibration.collecting import Opened
 from edgebind.calibration.recordings import MOST, thin
-from edgebind.calibration.sets import CalibrationSet, Opened
+from edgebind.calibration.sets import CalibrationSet
 from edgebind.calibration.streaming import Part, Streamed
 from edgebind.errors import CalibrationError, OptionError
 from edgebind.manifest import Manifest
@@ -88,9 +89,9 @@ def _of_sets(found: Sequence[tuple[Path, CalibrationSet]], description: Manifest
             wanted="one for each tower",
             remedy="export one --modality at a time",
         )
-    opened = sets.open_set(own[0], description.window)
+    opened = collecting.open_set(own[0], description.window)
     require_sound(opened, own[0])
-    places = [np.flatnonzero(each.calibrates) for each in opened.looked] if every_window else sets.drawn(opened)
+    places = [np.flatnonzero(each.calibrates) for each in opened.looked] if every_window else collecting.drawn(opened)
     observed = _streamed(opened, own[0], places, description)
     judges = [np.flatnonzero(each.judges) for each in opened.looked]
     held_out = _streamed(opened, own[0], judges, description)
@@ -131,7 +132,7 @@ def _held(windows: Streamed) -> list[Batch]:
 
 
 def _facts(opened: Opened, file: Path, places: Sequence[np.ndarray]) -> dict[str, Any]:
-    kinds = sets.strata_drawn(opened, places)
+    kinds = collecting.strata_drawn(opened, places)
     return {
         "file": file.name,
         "sha256": opened.set.digest,

@@ -44,7 +44,7 @@ class Scan:
     """Of each window's samples: equal ones are equal windows."""
     low: NDArray[np.float64]
     high: NDArray[np.float64]
-    """(channels,): least and greatest value; empty for prompts."""
+    """(channels,): least and greatest value; of pictures and sounds one of all, of prompts none."""
     still: NDArray[np.int64]
     """(channels,): windows in which the channel has one value throughout."""
     saturated: int = 0
@@ -73,9 +73,10 @@ def scan(name: str, path: Path, modality: str, spec: WindowSpec, units: Units | 
 class _Looker:
     def __init__(self, name: str, modality: str, spec: WindowSpec) -> None:
         self._name, self._aspects = name, ASPECTS[modality]
-        self._is_camera, self._is_text = modalities.get(modality).is_camera, modality == "text"
+        self._has_channels, self._is_text = modality == "imu", modality == "text"
         # The zeros of a depth camera are holes, where it measured nothing.
-        self._limit = math.inf if modality == "depth" else SATURATED_PIXELS if self._is_camera else 0.0
+        is_camera = modalities.get(modality).is_camera
+        self._limit = math.inf if modality == "depth" else SATURATED_PIXELS if is_camera else 0.0
         self._turning = _Turning(spec.rate_hz) if modality == "imu" else None
         self._values, self._starts, self._stops, self._digests = array("d"), array("q"), array("q"), array("Q")
         self._low, self._high, self._still = np.zeros(0), np.zeros(0), np.zeros(0, np.int64)
@@ -96,8 +97,8 @@ class _Looker:
             self._turning.look(samples)
 
     def _span(self, samples: Array) -> None:
-        if self._is_camera:
-            samples = samples.reshape(-1, samples.shape[2] if samples.ndim == 3 else 1).T
+        if not self._has_channels:  # pictures may be grey or coloured, sounds mono or stereo, in one recording
+            samples = samples.reshape(1, -1)
         low, high = np.nanmin(samples, axis=1).astype(np.float64), np.nanmax(samples, axis=1).astype(np.float64)
         if not len(self._low):
             self._low, self._high, self._still = low, high, np.zeros(len(low), np.int64)

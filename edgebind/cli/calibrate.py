@@ -12,7 +12,7 @@ import click
 from edgebind.cli.options import Finite
 
 if TYPE_CHECKING:
-    from edgebind.calibration.sets import Opened
+    from edgebind.calibration.collecting import Opened
     from edgebind.manifest import WindowSpec
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
@@ -72,12 +72,12 @@ def collect(
     \b
     edgebind calibrate collect walks/ drives/ --modality imu --out imu-set.json
     """
-    from edgebind.calibration import material, sets
+    from edgebind.calibration import collecting, material, sets
     from edgebind.sources import units
 
     file = out if out.suffix == ".json" else out / sets.FILE
     said, spec = units.parse(units_text), _window(modality, bundle)
-    opened = sets.collect(recordings, modality, spec, home=file.parent, units=said, windows=windows, seed=seed)
+    opened = collecting.collect(recordings, modality, spec, home=file.parent, said=said, windows=windows, seed=seed)
     _show(opened, each_recording=False)
     material.require_sound(opened, file)
     sets.write(opened.set, file)
@@ -107,7 +107,7 @@ def check(paths: tuple[Path, ...], modality: str | None, as_json: bool, bundle: 
 
 
 def _opened(paths: tuple[Path, ...], modality: str | None, bundle: Path | None, units_text: str) -> Opened:
-    from edgebind.calibration import material, sets
+    from edgebind.calibration import collecting, material
     from edgebind.errors import OptionError
     from edgebind.sources import units
 
@@ -116,10 +116,10 @@ def _opened(paths: tuple[Path, ...], modality: str | None, bundle: Path | None, 
         if modality is None:
             raise OptionError("whose recordings are they?", where=paths[0], wanted="--modality NAME")
         said, spec = units.parse(units_text), _window(modality, bundle)
-        return sets.collect(paths, modality, spec, home=Path.cwd(), units=said)
+        return collecting.collect(paths, modality, spec, home=Path.cwd(), said=said)
     if len(found) > 1 or units_text or modality not in (None, found[0][1].modality):
         raise OptionError("a set stands alone", where=paths[0], wanted="one SET, and no --units or other --modality")
-    return sets.open_set(found[0][0], _window(found[0][1].modality, bundle) if bundle is not None else None)
+    return collecting.open_set(found[0][0], _window(found[0][1].modality, bundle) if bundle is not None else None)
 
 
 @command.command("record")
@@ -148,7 +148,7 @@ def record(
     edgebind calibrate record --sensor imu --source file:walk.csv.gz --seconds 60 --out recordings/imu
     """
     from edgebind import recorder
-    from edgebind.calibration import sets
+    from edgebind.calibration import collecting, sets
 
     spec, file = _window(sensor, bundle), out / sets.FILE
     old = _set_to_add_to(file, sensor, spec)
@@ -156,7 +156,7 @@ def record(
     source = _source(source_text, sensor, spec, rate, speed, units_text)
     recorded = recorder.record(source, target, seconds=seconds, rate_hz=spec.rate_hz)
     click.echo(f"wrote {target}: {recorded.samples} samples, {recorded.seconds:.1f} s")
-    made = sets.added(old, file, target)
+    made = collecting.added(old, file, target)
     fault = made.looked[-1].scan.fault
     if fault is None:
         sets.write(made.set, file)
@@ -239,7 +239,7 @@ def _window(modality: str, bundle: Path | None) -> WindowSpec:
 
 
 def _show(opened: Opened, *, each_recording: bool) -> None:
-    from edgebind.calibration import sets
+    from edgebind.calibration import collecting
 
     if each_recording:
         click.echo(f"{'windows':>8} {'at limit':>8}  {'for':10} recording")
@@ -248,7 +248,7 @@ def _show(opened: Opened, *, each_recording: bool) -> None:
             click.echo(f"{len(each.scan):8} {share:8.0%}  {member.role:10} {each.scan.name}")
         click.echo("")
     click.echo(f"{'windows':>8} {'drawn':>8}  of a kind")
-    for title, (drawn, of) in sets.strata_drawn(opened).items():
+    for title, (drawn, of) in collecting.strata_drawn(opened).items():
         click.echo(f"{of:8} {drawn:8}  {title}")
     for found in opened.findings:
         click.echo(f"{found.severity}: {found.where + ': ' if found.where else ''}{found.line}")
@@ -257,13 +257,13 @@ def _show(opened: Opened, *, each_recording: bool) -> None:
 def _as_data(opened: Opened) -> dict[str, Any]:
     from dataclasses import asdict
 
-    from edgebind.calibration import sets
+    from edgebind.calibration import collecting
 
     return {
         "recordings": [
             {**asdict(member), "windows": len(each.scan), "at_limit": each.scan.saturated}
             for member, each in zip(opened.set.recordings, opened.looked, strict=True)
         ],
-        "strata": {title: {"drawn": n, "windows": of} for title, (n, of) in sets.strata_drawn(opened).items()},
+        "strata": {title: {"drawn": n, "windows": of} for title, (n, of) in collecting.strata_drawn(opened).items()},
         "findings": [asdict(found) for found in opened.findings],
     }

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from edgebind.calibration import material, sets
-from edgebind.calibration.sets import Opened
+from edgebind.calibration import collecting, material, sets
+from edgebind.calibration.collecting import Opened
 from edgebind.errors import CalibrationError, OptionError
 from edgebind.manifest import Manifest, WindowSpec
 from edgebind.sources import units
@@ -47,7 +47,7 @@ def walks(tmp_path: Path) -> Path:
 
 
 def collect(folder: Path, windows: int = sets.WINDOWS, seed: int = 0) -> Opened:
-    return sets.collect([folder], "imu", SPEC, home=folder, windows=windows, seed=seed)
+    return collecting.collect([folder], "imu", SPEC, home=folder, windows=windows, seed=seed)
 
 
 def lines(opened: Opened, severity: str = "error") -> list[str]:
@@ -68,18 +68,18 @@ def test_a_set_survives_its_file_and_the_file_a_move(walks: Path, tmp_path: Path
     sets.write(made.set, walks / sets.FILE)
     assert sets.read(walks) == made.set
     moved = shutil.copytree(walks, tmp_path / "elsewhere" / "walks")
-    again = sets.open_set(moved)
+    again = collecting.open_set(moved)
     assert again.set.digest == made.set.digest
-    for own, other in zip(sets.drawn(made), sets.drawn(again), strict=True):
+    for own, other in zip(collecting.drawn(made), collecting.drawn(again), strict=True):
         assert own.tolist() == other.tolist()
 
 
 def test_windows_are_drawn_from_what_calibrates(walks: Path) -> None:
-    drawn = sets.drawn(collect(walks, windows=50, seed=3))
+    drawn = collecting.drawn(collect(walks, windows=50, seed=3))
     assert sum(map(len, drawn)) == 50
     assert [len(own) for own in drawn][2::3] == [0, 0]
     assert all((own < 39).all() for own in drawn)
-    assert sum(map(len, sets.drawn(collect(walks, windows=0)))) == 4 * 39
+    assert sum(map(len, collecting.drawn(collect(walks, windows=0)))) == 4 * 39
 
 
 def test_a_single_recording_is_cut_in_time(tmp_path: Path) -> None:
@@ -110,14 +110,62 @@ def test_a_role_that_does_not_exist_is_refused(walks: Path) -> None:
         sets.read(walks)
 
 
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("windows", -1),
+        ("seed", -1),
+        ("edges", [[2, 1], [0]]),
+        ("edges", [[1], [0]]),
+        ("edges", [[]]),
+        ("aspects", ["smell", "rotation"]),
+        ("windows", "many"),
+    ],
+)
+def test_a_drawing_that_cannot_be_is_refused(walks: Path, key: str, value: object) -> None:
+    data = json.loads(collect(walks).set.to_json())
+    data["draw"][key] = value
+    (walks / sets.FILE).write_text(json.dumps(data))
+    with pytest.raises(CalibrationError, match="not a calibration set"):
+        sets.read(walks)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("window", {"rate_hz": 0, "seconds": 2, "hop_seconds": 1, "channels": ["ax"], "units": ["m/s²"]}),
+        ("window", {"rate_hz": 50}),
+        ("units", {"acc": "furlong"}),
+        ("recordings", [{"path": "0.csv"}]),
+        ("recordings", {"0.csv": "calibrate"}),
+        ("modality", "smell"),
+        ("draw", None),
+    ],
+)
+def test_a_set_that_cannot_be_is_refused(walks: Path, key: str, value: object) -> None:
+    data = json.loads(collect(walks).set.to_json()) | {key: value}
+    (walks / sets.FILE).write_text(json.dumps(data))
+    with pytest.raises(CalibrationError, match="not a calibration set"):
+        sets.read(walks)
+
+
+def test_pictures_may_be_grey_and_coloured(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    for place in range(60):
+        colours = (3,) if place % 2 else ()
+        picture = random.integers(0, 200, (24, 32, *colours), dtype=np.uint8)
+        Image.fromarray(picture).save(tmp_path / f"{place}.png")
+    assert lines(collecting.collect([tmp_path], "vision", sets.default_window("vision"), home=tmp_path)) == []
+
+
 def test_a_recording_that_changed_or_went_is_named(walks: Path) -> None:
     sets.write(collect(walks).set, walks / sets.FILE)
     write(walks / "1.csv", motion(40, 77))
     with pytest.raises(CalibrationError, match=r"1\.csv: a recording of the set has changed"):
-        sets.open_set(walks)
+        collecting.open_set(walks)
     (walks / "1.csv").unlink()
     with pytest.raises(CalibrationError, match=r"1\.csv: a recording of the set is gone"):
-        sets.open_set(walks)
+        collecting.open_set(walks)
 
 
 def test_rotation_in_degrees_is_seen_by_how_gravity_turns(walks: Path) -> None:
@@ -192,9 +240,9 @@ def test_frames_in_other_units_are_an_error(tmp_path: Path, modality: str, value
         frame = random.normal(value, value / 50, (24, 32)).astype(np.uint16)
         Image.fromarray(frame).save(tmp_path / f"{place}.png")
     spec = sets.default_window(modality)
-    found = lines(sets.collect([tmp_path], modality, spec, home=tmp_path))
+    found = lines(collecting.collect([tmp_path], modality, spec, home=tmp_path))
     assert any(f"look like {unit}: say --units {modality}={unit}" in line for line in found)
-    right = sets.collect([tmp_path], modality, spec, home=tmp_path, units=units.parse(f"{modality}={unit}"))
+    right = collecting.collect([tmp_path], modality, spec, home=tmp_path, said=units.parse(f"{modality}={unit}"))
     assert lines(right) == []
     assert right.set.units == {modality: unit}
 
@@ -203,7 +251,9 @@ def test_a_frozen_camera_is_an_error(tmp_path: Path) -> None:
     for place in range(60):
         Image.fromarray(np.arange(64, dtype=np.uint8).reshape(8, 8)).save(tmp_path / f"{place}.png")
     spec = sets.default_window("thermal")
-    assert any("are there twice" in line for line in lines(sets.collect([tmp_path], "thermal", spec, home=tmp_path)))
+    assert any(
+        "are there twice" in line for line in lines(collecting.collect([tmp_path], "thermal", spec, home=tmp_path))
+    )
 
 
 def test_material_of_a_set_is_what_it_draws(walks: Path) -> None:
