@@ -24,6 +24,8 @@ FEW = 100
 """Windows to calibrate on, below which another hundred would still move the ranges."""
 CLIPPED = (0.01, 0.2)
 """Share of windows at the sensor's limit: to be told, and too many."""
+BLANK = (0.1, 1.0)
+"""Share of windows with one value throughout: never too many, since they move no range."""
 REPEATED = (0.01, 0.5)
 """Share of windows that were there before."""
 ONE_KIND = 0.9
@@ -116,7 +118,11 @@ def _dead(looked: Sequence[Looked], modality: str, spec: WindowSpec) -> Iterator
     for each in looked:
         dead = np.flatnonzero(each.scan.still == len(each.scan)).tolist()
         names = _channels(len(each.scan.still), modality, spec)
-        if len(dead) and len(each.scan):
+        if not len(dead):
+            yield from _share(
+                each.scan.blank / max(1, len(each.scan)), BLANK, each.scan.name, "of its windows are blank"
+            )
+        elif len(each.scan):
             what = "channel" if len(dead) == 1 else "channels"
             line = f"{what} {', '.join(names[place] for place in dead)} never moves: is the sensor connected?"
             yield Finding(ERROR, each.scan.name, line)

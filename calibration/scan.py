@@ -41,7 +41,7 @@ class Scan:
     start_ns: NDArray[np.int64]
     stop_ns: NDArray[np.int64]
     digests: NDArray[np.uint64]
-    """Of each window's samples: equal ones are equal windows."""
+    """Of each window's samples: equal ones are equal windows, but for blank ones."""
     low: NDArray[np.float64]
     high: NDArray[np.float64]
     """(channels,): least and greatest value; of pictures and sounds one of all, of prompts none."""
@@ -49,6 +49,8 @@ class Scan:
     """(channels,): windows in which the channel has one value throughout."""
     saturated: int = 0
     """Windows that touch the sensor's limit."""
+    blank: int = 0
+    """Windows with one value throughout: silence, a covered lens."""
     dtype: str = ""
     turning: float | None = None
     """How fast gravity turns in the sensor's axes by its accelerometer, over how fast by its gyroscope; see `_Turning`."""
@@ -80,23 +82,25 @@ class _Looker:
         self._turning = _Turning(spec.rate_hz) if modality == "imu" else None
         self._values, self._starts, self._stops, self._digests = array("d"), array("q"), array("q"), array("Q")
         self._low, self._high, self._still = np.zeros(0), np.zeros(0), np.zeros(0, np.int64)
-        self._saturated, self._dtype = 0, ""
+        self._saturated, self._blank, self._dtype = 0, 0, ""
 
     def look(self, window: Window) -> None:
         samples = np.asarray(window.samples)
         self._values.extend(aspect.of(samples) for aspect in self._aspects)
         self._starts.append(window.start_ns)
         self._stops.append(window.stop_ns)
-        digest = hashlib.blake2b(np.ascontiguousarray(samples).tobytes(), digest_size=8).digest()
-        self._digests.append(int.from_bytes(digest, "little"))
         self._saturated += window.quality.saturated > self._limit
         self._dtype = self._dtype or samples.dtype.name
-        if not self._is_text:
-            self._span(samples)
+        is_blank = not self._is_text and self._span(samples)
+        self._blank += is_blank
+        # Silence is silence: of all that is blank, none repeats another.
+        seen = f"{self._name} {len(self._starts)}".encode() if is_blank else np.ascontiguousarray(samples).tobytes()
+        self._digests.append(int.from_bytes(hashlib.blake2b(seen, digest_size=8).digest(), "little"))
         if self._turning is not None:
             self._turning.look(samples)
 
-    def _span(self, samples: Array) -> None:
+    def _span(self, samples: Array) -> bool:
+        """Take in the range of each channel; returns whether all of them have but one value."""
         if not self._has_channels:  # pictures may be grey or coloured, sounds mono or stereo, in one recording
             samples = samples.reshape(1, -1)
         low, high = np.nanmin(samples, axis=1).astype(np.float64), np.nanmax(samples, axis=1).astype(np.float64)
@@ -104,6 +108,7 @@ class _Looker:
             self._low, self._high, self._still = low, high, np.zeros(len(low), np.int64)
         self._low, self._high = np.minimum(self._low, low), np.maximum(self._high, high)
         self._still += low == high
+        return bool((low == high).all())
 
     def seen(self, fault: EdgebindError | None = None) -> Scan:
         return Scan(
@@ -116,6 +121,7 @@ class _Looker:
             self._high,
             self._still,
             self._saturated,
+            self._blank,
             self._dtype,
             self._turning.ratio if self._turning is not None else None,
             fault,

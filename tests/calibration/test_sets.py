@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import wave
 from dataclasses import replace
 from pathlib import Path
 
@@ -245,6 +246,23 @@ def test_frames_in_other_units_are_an_error(tmp_path: Path, modality: str, value
     right = collecting.collect([tmp_path], modality, spec, home=tmp_path, said=units.parse(f"{modality}={unit}"))
     assert lines(right) == []
     assert right.set.units == {modality: unit}
+
+
+def test_silence_is_blank_and_no_repetition(tmp_path: Path) -> None:
+    sound = np.zeros(16_000 * 20, np.int16)
+    sound[: 16_000 * 12] = np.random.default_rng(0).integers(-9000, 9000, 16_000 * 12)
+    for place in range(3):
+        with wave.open(str(tmp_path / f"{place}.wav"), "wb") as stream:
+            stream.setnchannels(1)
+            stream.setsampwidth(2)
+            stream.setframerate(16_000)
+            stream.writeframes(np.roll(sound, 1000 * place).tobytes())
+    made = sets.default_window("audio")
+    found = collecting.collect([tmp_path], "audio", made, home=tmp_path)
+    assert [line[:5] for line in lines(found, "warning") if "of its windows are blank" in line] == [
+        f"{place}.wav" for place in range(3)
+    ]
+    assert not any("twice" in line or "also calibrate" in line for line in lines(found) + lines(found, "warning"))
 
 
 def test_a_frozen_camera_is_an_error(tmp_path: Path) -> None:
