@@ -60,7 +60,8 @@ def imagebind_graphs(modality: str, scratch: Path, size: Architecture | None = N
     simplify.simplify(scratch / "exported.onnx", graphs["fp32"])
     to_fp16(graphs["fp32"], graphs["fp16"])
     found = ranges.collect(graphs["fp32"], [Batch("synthetic signals", example)])["minmax"]
-    qdq.write(graphs["fp32"], found, qdq.TENSORRT, graphs["int8"])
+    qdq.write(graphs["fp32"], found, qdq.TENSORRT, scratch / "in-float.onnx")
+    to_fp16(scratch / "in-float.onnx", graphs["int8"])  # what is not INT8 is FP16, as in a bundle
     return graphs
 
 

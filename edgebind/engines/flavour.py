@@ -24,6 +24,8 @@ MODULES = {
     "rtx": ("tensorrt_rtx", "tensorrt_rtx_bindings"),
 }
 NAMES = tuple(MODULES)
+OLDEST = {"tensorrt": (10, 3), "rtx": (1,)}
+"""Strongly typed networks with Q/DQ pairs, and progress that can be stopped: JetPack 5 has TensorRT 8.5, which does neither."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,10 +138,20 @@ def probe(name: str) -> tuple[Flavour | None, str]:
         except Exception as error:  # libraries that are missing or broken raise OSError, RuntimeError and others
             reason = f"does not load: {str(error).splitlines()[0][:200] if str(error) else type(error).__name__}"
         else:
-            if hasattr(trt, "Builder"):
+            reason = _unfit(name, trt)
+            if not reason:
                 return Flavour(name, str(trt.__version__), trt), ""
-            reason = "does not load: it has no Builder"
     return None, reason
+
+
+def _unfit(name: str, trt: Any) -> str:
+    """Why a module that loads is of no use; empty if it is."""
+    if not hasattr(trt, "Builder"):
+        return "does not load: it has no Builder"
+    loaded = Flavour(name, str(trt.__version__), trt)
+    if loaded.release[: len(OLDEST[name])] < OLDEST[name]:
+        return f"{loaded} is too old, {'.'.join(map(str, OLDEST[name]))} is wanted (JetPack 6 has it)"
+    return ""
 
 
 Say = Callable[[str], None]
