@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from edgebind import cpu
-from edgebind.calibration import engine, gate, qdq, sensitivity
+from edgebind.calibration import emulation, engine, gate, qdq, sensitivity
 from edgebind.calibration import journal as journal_
 from edgebind.calibration.batches import Batch, count, spread
 from edgebind.calibration.gate import Bars, Comparison
@@ -190,7 +190,7 @@ class _Gate:
         half = graph.with_name("half.onnx")
         in_float = to_half(graph, half)
         try:
-            vectors = engine.embed(half, self._held_out, optimise=False)
+            vectors = emulation.embed(half, self._held_out)
         except BackendError:  # somewhere half overflows, and what comes out are no numbers
             half.unlink()
             return replace(outcome, remainder=Remainder(refused="half overflows"))

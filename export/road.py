@@ -16,7 +16,7 @@ from typing import Any
 
 from edgebind import __version__, bundle, manifest, reference, starter
 from edgebind import modality as modalities
-from edgebind.calibration import engine, finding, gate, material, qdq, streaming
+from edgebind.calibration import emulation, engine, finding, gate, material, qdq, streaming
 from edgebind.calibration import ranges as ranges_
 from edgebind.calibration import recordings as recordings_
 from edgebind.calibration import reference as reference_
@@ -282,7 +282,7 @@ def _fp16(
     batches = windows.held_out
     stage(f"gate on {count(batches)} windows")
     reference = engine.embed(original.graph, batches, optimise=True)
-    comparison = gate.compare(reference, engine.embed(graph, batches, optimise=True), original.bank)
+    comparison = gate.compare(reference, emulation.embed(graph, batches), original.bank)
     gate.require(comparison, request.bars or gate.FP16, "FP16")
     numbers = {**comparison.to_dict(), "judged_on": windows.kind, "products_in_float32": in_float}
     description = replace(original.description, precision="fp16", gate=numbers)

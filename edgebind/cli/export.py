@@ -177,5 +177,5 @@ def _in_float(report: Mapping[str, Any]) -> str:
 def _transform_rows(report: Mapping[str, Any]) -> list[tuple[str, str]]:
     """What was done to weights and biases, and what it gained on the windows that calibrate."""
     kept = [trial for trial in report["transforms"] if trial["kept"]]
-    gains = (f"{trial['name']} {trial['cosine_before']:.5f} -> {trial['cosine_after']:.5f}" for trial in kept)
+    gains = (f"{trial['name']} {trial['cosine_before']:.6f} -> {trial['cosine_after']:.6f}" for trial in kept)
     return [("transforms", ", ".join(gains))] if kept else []

@@ -61,7 +61,7 @@ def test_only_transforms_that_were_kept_are_named() -> None:
 
     smoothed = {"name": "smoothing", "kept": True, "cosine_before": 0.98936, "cosine_after": 0.999712}
     idle = {"name": "bias correction", "kept": False, "cosine_before": 0.99, "cosine_after": 0.99}
-    assert _transform_rows({"transforms": [smoothed, idle]}) == [("transforms", "smoothing 0.98936 -> 0.99971")]
+    assert _transform_rows({"transforms": [smoothed, idle]}) == [("transforms", "smoothing 0.989360 -> 0.999712")]
     assert _transform_rows({"transforms": [idle]}) == []
 
 
