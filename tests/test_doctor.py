@@ -80,3 +80,16 @@ def test_a_flavour_that_does_not_load(monkeypatch: pytest.MonkeyPatch) -> None:
     found = {finding.name: finding for finding in doctor.examine()}
     assert found["tensorrt"].detail == "does not load: libnvinfer.so.10: cannot open"
     assert "JetPack" in found["tensorrt"].remedy
+
+
+def test_auto_leaves_a_gpu_alone_that_tensorrt_does_not_know(
+    machine: Callable[..., dict[str, doctor.Finding]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from edgebind import backends
+    from edgebind.backends import gpu
+
+    machine(Driver((13, 0)), [ORIN])
+    monkeypatch.setattr(gpu, "missing", lambda: "")
+    assert backends.why_no_tensorrt() == ""
+    monkeypatch.setattr(flavour, "probe", lambda name: (_flavour("rtx"), ""))
+    assert backends.why_no_tensorrt() == "does not know Orin (SM 8.7)"

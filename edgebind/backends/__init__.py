@@ -60,7 +60,7 @@ def why_no_tensorrt() -> str:
     from edgebind.errors import MissingDependencyError
 
     try:
-        flavour.load_flavour().require_driver()
+        flavour.load_flavour().device()
     except MissingDependencyError as error:
         return error.what
     return ""

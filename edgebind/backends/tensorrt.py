@@ -118,15 +118,13 @@ class TensorRTBackend(Closing):
 
         Raises
         ------
-        MissingDependencyError: no driver, no TensorRT, no pycuda, or no GPU.
+        MissingDependencyError: no driver, no TensorRT, no pycuda, or no GPU that this TensorRT knows.
         BackendError, OptionError, StorageError: the engine cannot be built, loaded or kept.
         """
-        from edgebind import cuda
         from edgebind.engines import engine_for, load_flavour, loading
 
         flavour = load_flavour()
-        flavour.require_driver()
-        device = cuda.device()
+        device = flavour.device()
         gpu = PycudaGpu(device.index)
         try:
             with gpu.current():
