@@ -61,12 +61,17 @@ class _Search:
             if found is None:
                 continue
             tensor, divided = found
-            channels = self._graph.weights[divided[0][0]].dims[divided[0][1]]
+            channels = self._length(divided[0])
             readers = self._readers(tensor, _MAPS if node.op_type == "Conv" else _ROWS)
             undone = [self._undone(layer, channels, node.op_type == "Conv") for layer in readers or ()]
             multiplied = tuple(place for place in undone if place is not None)
+            if any(self._length(place) != channels for place in divided):  # a bias that is broadcast
+                continue
             if readers and len(multiplied) == len(readers) and self._are_own(*divided, *multiplied):
                 yield Site(tensor, channels, node.op_type, divided, tuple(readers), multiplied)
+
+    def _length(self, place: Place) -> int:
+        return int(self._graph.weights[place[0]].dims[place[1]])
 
     def _are_own(self, *places: Place) -> bool:
         return all(self._uses[name] == 1 for name, _ in places)

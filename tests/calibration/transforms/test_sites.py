@@ -40,12 +40,15 @@ def test_a_linear_layer_through_reshapes_of_rows(tmp_path: Path) -> None:
     assert places(add.save(tmp_path / "g.onnx", [4], [5])) == {"g0": ((("w0", 0), ("b0", 0)), (("w1", 0),))}
 
 
-@pytest.mark.parametrize("spoiler", ["residual", "shared weight", "gelu", "output", "channels"])
+@pytest.mark.parametrize("spoiler", ["residual", "shared weight", "gelu", "output", "channels", "broadcast bias"])
 def test_where_no_scale_can_move(tmp_path: Path, spoiler: str) -> None:
     add = Writer()
     width = 8
     weight = add.constant("w0", np.ones((width, width)))
-    add("MatMul", ["input", weight], "m0")
+    if spoiler == "broadcast bias":
+        add("Gemm", ["input", weight, add.constant("b0", np.ones((1, width)))], "m0")
+    else:
+        add("MatMul", ["input", weight], "m0")
     add("Erf" if spoiler == "gelu" else "Relu", ["m0"], "r0")
     read = "r0"
     if spoiler == "channels":  # what was a channel is a place in a longer row
