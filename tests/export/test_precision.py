@@ -8,11 +8,14 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from edgebind.calibration import engine, gate, qdq, ranges
+from edgebind.calibration import emulation, engine, gate, qdq, ranges
 from edgebind.calibration.batches import Batch
+from edgebind.calibration.subject import Subject
+from edgebind.calibration.transforms import trial
 from edgebind.export import parity
 from edgebind.export.precision import survives_half, to_fp16
 from edgebind.labels import LabelBank
+from tests.calibration.transforms.conftest import make_transformer
 
 FLOAT, HALF = onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16
 
@@ -49,9 +52,9 @@ def test_every_node_has_one_precision(half: Path) -> None:
 def test_fp16_is_fp32_to_three_digits(mixed_graph: Path, half: Path) -> None:
     batches = [Batch("x", parity.example((6, 64), "float32", batch=32))]
     reference = engine.embed(mixed_graph, batches, optimise=True)
-    for optimise in (False, True):
-        found = gate.compare(reference, engine.embed(half, batches, optimise=optimise), LabelBank.empty(24))
-        assert found.cosine_min > 0.9999
+    runs = [engine.embed(half, batches, optimise=optimise) for optimise in (False, True)]
+    for vectors in (*runs, emulation.embed(half, batches)):
+        assert gate.compare(reference, vectors, LabelBank.empty(24)).cosine_min > 0.9999
 
 
 def test_a_constant_that_half_cannot_hold_keeps_its_node_in_float(mixed_graph: Path, tmp_path: Path) -> None:
@@ -118,7 +121,7 @@ def test_around_int8_is_half(mixed_int8: Path) -> None:
 def test_half_around_int8_changes_next_to_nothing(mixed_int8: Path) -> None:
     batches = [Batch("x", parity.example((6, 64), "float32", batch=32))]
     full = engine.embed(mixed_int8.with_name("int8.onnx"), batches, optimise=False)
-    found = gate.compare(full, engine.embed(mixed_int8, batches, optimise=False), LabelBank.empty(24))
+    found = gate.compare(full, emulation.embed(mixed_int8, batches), LabelBank.empty(24))
     assert found.cosine_min > 0.9995
     assert found.cosine_mean > 0.9999
 
@@ -137,3 +140,16 @@ def test_a_scale_that_half_cannot_hold_keeps_its_layer_in_float(mixed_int8: Path
     onnx.save(model, full)
     assert to_fp16(full, mixed_int8) == [product.output[0]]
     assert types(mixed_int8)[product.output[0]] == FLOAT
+
+
+def test_an_int8_graph_that_was_smoothed_and_corrected_builds(
+    compile_rtx: Callable[[Path], int], tmp_path: Path
+) -> None:
+    graph = make_transformer(tmp_path / "transformer.onnx", outlier=80.0)
+    windows = np.random.default_rng(2).normal(size=(48, 12, 32)).astype(np.float32)
+    subject = Subject.of(graph, Batch("x", windows), LabelBank.empty(16), tmp_path, lambda stage: None)
+    found, _ = trial.improve(subject, ranges.collect(graph, [Batch("x", windows)])["minmax"], [Batch("x", windows)])
+    assert found.rewrites.scalings and found.rewrites.corrections
+    qdq.write(graph, found, qdq.TENSORRT, tmp_path / "int8.onnx")
+    to_fp16(tmp_path / "int8.onnx", tmp_path / "encoder.onnx")
+    assert compile_rtx(tmp_path / "encoder.onnx") > 0
