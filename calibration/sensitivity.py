@@ -59,7 +59,7 @@ class Probe(Closing):
     """Measures any choice of INT8 layers on the same windows, and no choice twice.
 
     Both kinds of graph are asked and the worse counts, since a CPU's convolutions also write 8 bits, which TensorRT's do not:
-    a layer may hurt in one and be harmless in the other.
+    a layer may hurt in one and be harmless in the other. Without convolutions a CPU's graph only has finer grids.
     """
 
     def __init__(self, subject: Subject, ranges: Ranges, batches: Sequence[Batch], journal: Journal) -> None:
@@ -98,9 +98,9 @@ class Probe(Closing):
             return
         subject = self.subject
         self._reference = engine.embed(subject.graph, self._batches, optimise=True)
-        self._boards = tuple(
-            Switchboard(subject.graph, self._ranges, scheme, subject.scratch) for scheme in (qdq.TENSORRT, qdq.U8U8)
-        )
+        convolves = any(layer.op == "Conv" for layer in subject.layers)
+        schemes = (qdq.TENSORRT, qdq.U8U8) if convolves else (qdq.TENSORRT,)
+        self._boards = tuple(Switchboard(subject.graph, self._ranges, scheme, subject.scratch) for scheme in schemes)
 
     def close(self) -> None:
         """Let go of the graphs."""

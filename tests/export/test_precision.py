@@ -10,6 +10,7 @@ from onnx import numpy_helper
 
 from edgebind.calibration import emulation, engine, gate, qdq, ranges
 from edgebind.calibration.batches import Batch
+from edgebind.calibration.graph import Graph
 from edgebind.calibration.subject import Subject
 from edgebind.calibration.transforms import trial
 from edgebind.export import parity
@@ -153,3 +154,21 @@ def test_an_int8_graph_that_was_smoothed_and_corrected_builds(
     qdq.write(graph, found, qdq.TENSORRT, tmp_path / "int8.onnx")
     to_fp16(tmp_path / "int8.onnx", tmp_path / "encoder.onnx")
     assert compile_rtx(tmp_path / "encoder.onnx") > 0
+
+
+def test_layers_that_the_ladder_returned_are_half_too(
+    mixed_graph: Path, tmp_path: Path, compile_rtx: Callable[[Path], int]
+) -> None:
+    batches = [Batch("x", parity.example((6, 64), "float32", batch=32))]
+    spans = ranges.collect(mixed_graph, batches)["minmax"]
+    first, *_, last = (layer.name for layer in Graph.read(mixed_graph).layers)
+    qdq.write(mixed_graph, spans, qdq.TENSORRT, tmp_path / "int8.onnx", keep=(first, last))
+    assert to_fp16(tmp_path / "int8.onnx", tmp_path / "mixed.onnx") == []
+    of, model = types(tmp_path / "mixed.onnx"), onnx.load(tmp_path / "mixed.onnx")
+    producers = {name: node.op_type for node in model.graph.node for name in node.output}
+    for node in model.graph.node:
+        if node.op_type in ("Conv", "Gemm", "MatMul"):
+            assert of[node.output[0]] == HALF
+        if node.output[0] in (first, last):
+            assert "DequantizeLinear" not in {producers.get(name) for name in node.input}
+    assert compile_rtx(tmp_path / "mixed.onnx") > 0
