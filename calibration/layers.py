@@ -1,11 +1,14 @@
 """Two graphs of one encoder, layer by layer: which tensor departs first, and where the error grows most.
 
 Tensors are matched by name: an INT8 or FP16 graph that `edgebind export` writes keeps the names that its FP32 graph has for
-what each node returns. Both graphs run as written, without the optimiser, which would fuse tensors away.
+what each node returns. Both graphs run as written, without the optimiser, which would fuse tensors away. Where calibration has
+scaled the channels of some tensors (smoothing, equalisation), the FP32 graph is scaled likewise first: it computes the same.
 """
 
 from __future__ import annotations
 
+import contextlib
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,9 +17,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgebind.calibration import engine
+from edgebind.calibration import engine, ranges
 from edgebind.calibration.batches import Batch
 from edgebind.calibration.graph import Graph
+from edgebind.calibration.transforms import rewrites
 from edgebind.errors import CalibrationError
 
 TOGETHER = 192
@@ -72,6 +76,8 @@ class Depth:
     tensors: tuple[Departure, ...]
     windows: int
     threshold: float
+    scaled: tuple[str, ...] = ()
+    """Tensors whose channels calibration has scaled in one graph only, so that they and their readers differ by design."""
 
     @property
     def first(self) -> Departure | None:
@@ -89,6 +95,7 @@ class Depth:
         return {
             "windows": self.windows,
             "threshold": self.threshold,
+            "scaled_in_one_only": list(self.scaled),
             "first": None if first is None else first.to_dict(),
             "largest_step": None if step is None else step.to_dict(),
             "tensors": [tensor.to_dict() for tensor in self.tensors],
@@ -106,6 +113,38 @@ def compare(a: Path, b: Path, batches: Sequence[Batch], threshold: float | None 
     ------
     CalibrationError: no tensor has the same name in both, or windows of the wrong shape.
     """
+    with _alike(a, b) as (first, second, scaled):
+        found, coarser = _compared(first, second, batches)
+    limit = THRESHOLDS[coarser] if threshold is None else threshold
+    return Depth(found, sum(map(len, batches)), limit, scaled)
+
+
+@contextlib.contextmanager
+def _alike(a: Path, b: Path) -> Iterator[tuple[Path, Path, tuple[str, ...]]]:
+    """Both graphs, the one that the other was calibrated on with the other's scalings; and what stays scaled in one only."""
+    scalings = [_scalings(graph) for graph in (a, b)]
+    with tempfile.TemporaryDirectory() as scratch:
+        graphs, scaled = [a, b], []
+        for place, other in ((0, 1), (1, 0)):
+            known = scalings[other]
+            if known is None or scalings[place] == known or not known.rewrites.scalings:
+                continue
+            if ranges.fingerprint(graphs[place]) == known.graph:
+                graphs[place] = Path(scratch) / "scaled.onnx"
+                rewrites.write((a, b)[place], known.rewrites, graphs[place])
+            else:
+                scaled += [scaling.tensor for scaling in known.rewrites.scalings]
+        yield graphs[0], graphs[1], tuple(dict.fromkeys(scaled))
+
+
+def _scalings(graph: Path) -> ranges.Ranges | None:
+    """The ranges of the bundle that a graph lies in."""
+    file = graph.parent / ranges.FILE
+    return ranges.read(file) if file.is_file() else None
+
+
+def _compared(a: Path, b: Path, batches: Sequence[Batch]) -> tuple[tuple[Departure, ...], str]:
+    """Every tensor that both have, and the coarser precision."""
     of_a, of_b = Graph.read(a), Graph.read(b)
     there = {name for node in of_b.model.graph.node for name in node.output}
     shared = [node for node in of_a.model.graph.node if node.output and node.output[0] in there]
@@ -125,7 +164,7 @@ def compare(a: Path, b: Path, batches: Sequence[Batch], threshold: float | None 
             title = titles.get(name, name)
             found.append(Departure(name, title, node.op_type, error, _cosine(sums[name]), growth, before))
     coarser = max((precision(of_a), precision(of_b)), key=lambda name: THRESHOLDS[name])
-    return Depth(tuple(found), sum(map(len, batches)), THRESHOLDS[coarser] if threshold is None else threshold)
+    return tuple(found), coarser
 
 
 def precision(graph: Graph) -> str:

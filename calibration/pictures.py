@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 LEAST = 1e-7
 """1 - cosine below which two vectors are the same to float32."""
-POINTS = 400
+POINTS = 250
 """Of a line that is drawn; more are not seen and swell the page."""
 PIXELS = 112
 """Side of a picture that is drawn."""
@@ -128,7 +128,7 @@ def clips(
     ----------
     counts: of equal bins over [-limit, limit].
     """
-    figure, (axes,) = blank(5.2, 2.7)
+    figure, (axes,) = blank(5.8, 2.6)
     bins = counts.reshape(-1, max(1, len(counts) // 256)).sum(axis=1)
     edges = np.linspace(-limit, limit, len(bins) + 1)
     used = np.flatnonzero(bins)
@@ -141,7 +141,7 @@ def clips(
     margin = 0.03 * (high - low)
     axes.set_xlim(low - margin, high + margin)
     axes.set_ylabel("values")
-    axes.legend(fontsize=7)
+    figure.legend(fontsize=7, loc="outside right upper")
     return figure
 
 

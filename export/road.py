@@ -14,19 +14,19 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from edgebind import __version__, bundle, manifest, reference, starter
+from edgebind import __version__, bundle, manifest, starter
 from edgebind import modality as modalities
-from edgebind.calibration import emulation, engine, finding, gate, material, qdq, streaming
+from edgebind.calibration import emulation, engine, finding, gate, material, streaming
 from edgebind.calibration import ranges as ranges_
 from edgebind.calibration import recordings as recordings_
-from edgebind.calibration import reference as reference_
 from edgebind.calibration.batches import Batch, count
 from edgebind.calibration.gate import Bars, Comparison
 from edgebind.calibration.material import Material
 from edgebind.calibration.quantise import Quantised, quantise
 from edgebind.calibration.subject import Steps
 from edgebind.errors import CalibrationError, OptionError
-from edgebind.export import half_range, parity
+from edgebind.export import findings, half_range, parity
+from edgebind.export.findings import REPORT, Files
 from edgebind.export.half_range import Hazard
 from edgebind.export.original import Original, from_bundle, from_checkpoint, modalities_of
 from edgebind.export.precision import to_fp16
@@ -34,13 +34,8 @@ from edgebind.export.workspace import workspace
 from edgebind.manifest import Manifest
 from edgebind.sources.units import Units
 
-REPORT = "report.json"
-
 Progress = Callable[[str, str], None]
 """Called with the modality and the stage that begins."""
-
-
-Files = dict[str, Path | bytes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,7 +208,8 @@ def _export_one(request: Request, original: Original, scratch: Path, told: _Told
     make = {"fp32": _fp32, "fp16": _fp16, "int8": _int8}[request.precision]
     hazards = _hazards(request, original, windows, told)
     files, description, comparison, quantised = make(request, original, windows, hazards, folder, told)
-    files |= _reference(original, windows, files, folder, told)
+    files |= findings.reference_file(original, windows, files, folder, told)
+    files |= findings.page(original, windows, files, description, folder, told)
     if len(original.bank):
         original.bank.to_npz(folder / bundle.LABELS)
         files[bundle.LABELS] = folder / bundle.LABELS
@@ -244,20 +240,6 @@ def _hazards(request: Request, original: Original, windows: Material, stage: Sta
         return ()
     stage("what half cannot hold")
     return tuple(half_range.find(original.graph, windows.calibration or windows.held_out))
-
-
-def _reference(original: Original, windows: Material, files: Files, folder: Path, stage: Stage) -> Files:
-    """What the device compares its sensor with, learnt with the graph that is right on every CPU."""
-    if not windows.calibration or not windows.held_out:
-        return {}
-    stage("what the sensor looks like")
-    graph = files.get(qdq.U8U8.file, files[bundle.ENCODER])
-    assert isinstance(graph, Path)
-    learnt = reference_.learn(graph, original.graph, original.description, windows.calibration, windows.held_out)
-    if learnt is None:
-        return {}
-    learnt.to_npz(folder / reference.FILE)
-    return {reference.FILE: folder / reference.FILE}
 
 
 Hazards = tuple[Hazard, ...]

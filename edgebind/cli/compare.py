@@ -104,6 +104,9 @@ def _rows(found: Compared) -> list[tuple[str, str]]:
     if depth is None:
         return [*rows, ("layers", f"not compared: {found.why_no_depth}")]
     rows.append(("layers", f"{len(depth.tensors)} tensors that both have, on {depth.windows} windows"))
+    if depth.scaled:
+        told = f"calibration scaled channels of {', '.join(depth.scaled)} in one of the two: these differ by design"
+        rows.append(("", told))
     first, step = depth.first, depth.largest_step
     none = f"none: no relative error above {depth.threshold:g}"
     rows.append(("departs", none if first is None else f"first {_told(first)}; threshold {depth.threshold:g}"))

@@ -137,6 +137,8 @@ def _finish_line() -> None:
 
 
 def _rows(exported: Exported) -> list[tuple[str, str]]:
+    from edgebind import extras
+
     rows = [("bundle", f"{exported.folder}, {exported.size / 1e6:.2f} MB")]
     if exported.comparison is not None:
         rows.append(("gate", f"{exported.comparison}, on {exported.comparison.windows} windows"))
@@ -144,6 +146,8 @@ def _rows(exported: Exported) -> list[tuple[str, str]]:
         rows += _int8_rows(exported)
     if exported.hazards:
         rows.append(("float32", _kept(exported)))
+    if exported.comparison is not None and "report.html" not in exported.description.files:
+        rows.append(("report", f"no page, for matplotlib is not installed: {extras.remedy('evaluate')}"))
     if "licence" in exported.description.provenance:
         rows.append(("licence", str(exported.description.provenance["licence"])))
     return rows

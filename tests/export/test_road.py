@@ -12,11 +12,11 @@ import onnx
 import pytest
 
 import edgebind
-from edgebind import starter
+from edgebind import drawing, starter
 from edgebind.calibration import ranges
 from edgebind.calibration.gate import Bars
 from edgebind.errors import CalibrationError, CheckpointError, EdgebindError, GateError, OptionError, StorageError
-from edgebind.export import half_range, original, road
+from edgebind.export import findings, half_range, original, road
 from edgebind.export.original import Original
 from edgebind.export.road import Request, export
 from edgebind.labels import LabelBank
@@ -39,9 +39,10 @@ def test_the_starter_becomes_int8_bundles(
         assert bundle.manifest.gate["cosine_mean"] >= 0.99
         assert set(bundle.manifest.files) == {
             "encoder.onnx", "encoder.u8s8.onnx", "encoder.u8u8.onnx", "labels.npz", "ranges.json", "reference.npz",
-            "report.json",
+            "report.html", "report.json",
         }  # fmt: skip
         assert bundle.reference is not None
+        assert (exported.folder / "report.html").stat().st_size < 1_000_000
         assert compile_rtx(exported.folder / "encoder.onnx") > 0
         _check_documents(exported.folder, starter.folder(bundle.manifest.modality, "fp32"))
 
@@ -76,6 +77,18 @@ def test_what_half_cannot_hold_is_kept_and_said(
     assert all(item["danger"] == "overflow" and item["largest"] > 65504 / 5000 for item in written)
     assert (made.folder / "encoder.onnx").stat().st_size > (plain.folder / "encoder.onnx").stat().st_size
     assert compile_rtx(made.folder / "encoder.onnx") > 0
+
+
+def test_without_matplotlib_there_is_no_page_and_no_complaint(
+    starter_space: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(drawing, "is_there", lambda: False)
+    (made,) = export(Request("fp16", tmp_path / "out", modalities=("imu",)))
+    assert "report.html" not in made.description.files
+    monkeypatch.undo()
+    (made,) = export(Request("fp16", tmp_path / "out", modalities=("imu",)))
+    assert "report.html" in made.description.files
+    assert edgebind.load(made.folder).manifest == made.description
 
 
 def test_a_checkpoint_is_split_by_recording(towers: dict[str, Path], walks: Path, tmp_path: Path) -> None:
@@ -210,4 +223,4 @@ def test_a_starter_without_towers_says_so(tmp_path: Path, monkeypatch: pytest.Mo
 
 def test_the_default_is_everything_the_source_has() -> None:
     assert Request("int8", Path("out")).modalities == ()
-    assert road.REPORT == "report.json"
+    assert findings.REPORT == "report.json"

@@ -1,0 +1,145 @@
+"""What a report shows beside its numbers: cosines window by window, the worst windows, errors by depth, histograms with clips.
+
+Gathered from the finished graphs, on windows that the gate has judged: as many of them as are affordable, evenly spread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgebind import onnx_external
+from edgebind.calibration import engine, ladder, layers, qdq
+from edgebind.calibration.batches import Batch, count, spread
+from edgebind.calibration.compare import Worst, worst_of
+from edgebind.calibration.graph import Graph
+from edgebind.calibration.histogram import BINS, Histogram, Range
+from edgebind.calibration.layers import Depth
+from edgebind.calibration.observers import METHODS
+
+Reals = NDArray[np.float64]
+
+GIGAMACS, MOST, LEAST = 60.0, 1024, 8
+"""What one pass over the windows may cost, and how many there are at most and at least."""
+DEEP_BYTES = 400_000_000
+"""Of an FP32 graph, above which it is too dear to look at every tensor unasked."""
+DEEP = 2
+"""Windows whose inner tensors are compared."""
+FOR_HISTOGRAMS = 16
+"""Windows that histograms are drawn of."""
+TENSORS = 6
+"""Histograms: those of the tensors that 8 bits blur most."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Clip:
+    """How often one quantised tensor takes which value, and where 8 bits cut it off."""
+
+    tensor: str
+    counts: NDArray[np.int64]
+    """Of equal bins over [-limit, limit]."""
+    limit: float
+    chosen: Range
+    others: Mapping[str, Range]
+    """Observer -> the range that it would have chosen of these windows."""
+    sqnr_db: float
+    """Mean square of the values by that of their error, decibel."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Evidence:
+    """What was gathered of one bundle."""
+
+    cosines: Mapping[str, Reals]
+    """Graph -> (windows,) cosine to FP32."""
+    of: int
+    """Windows that the gate has judged, of which these are some or all."""
+    worst: tuple[Worst, ...]
+    depth: Depth | None
+    clips: tuple[Clip, ...]
+
+
+def gather(fp32: Path, graphs: Mapping[str, Path], calibration: Sequence[Batch], held_out: Sequence[Batch]) -> Evidence:
+    """Look at a bundle's graphs.
+
+    Parameters
+    ----------
+    graphs: name in the bundle -> file; the first is what the layers and windows are shown of.
+    calibration: windows for the histograms; none, no histograms.
+    """
+    macs = max(1, sum(Graph.read(fp32).macs(held_out[0].inputs[:1], fp32).values()))
+    judged = spread(held_out, max(LEAST, min(MOST, int(GIGAMACS * 1e9 / macs))))
+    reference = engine.embed(fp32, judged, optimise=True).astype(np.float64)
+    cosines = {}
+    for name, graph in graphs.items():
+        vectors = engine.embed(graph, judged, optimise=_runs_here(name, len(graphs)))
+        cosines[name] = np.einsum("ij,ij->i", reference, vectors.astype(np.float64))
+    first, graph = next(iter(graphs.items()))
+    return Evidence(
+        cosines,
+        count(held_out),
+        worst_of(judged, cosines[first]),
+        _depth(fp32, graph, layers.deepest(judged, cosines[first], DEEP)),
+        clips(graph, spread(calibration, FOR_HISTOGRAMS)) if calibration else (),
+    )
+
+
+def _runs_here(name: str, graphs: int) -> bool:
+    """As the gate does it: a graph that this processor's kernels would spoil is judged as written."""
+    if graphs == 1:  # FP16
+        return True
+    return ladder.runs_here(next(scheme for scheme in qdq.SCHEMES if scheme.file == name))
+
+
+def _depth(fp32: Path, graph: Path, few: Sequence[Batch]) -> Depth | None:
+    files = [fp32, *(fp32.parent / name for name in onnx_external.locations(fp32))]
+    if sum(file.stat().st_size for file in files) > DEEP_BYTES:
+        return None
+    return layers.compare(fp32, graph, few)
+
+
+def clips(graph: Path, batches: Sequence[Batch], most: int = TENSORS) -> tuple[Clip, ...]:
+    """Histograms of the tensors that a symmetric INT8 graph blurs most; none of a graph without Q/DQ pairs.
+
+    The values are those that the graph's own QuantizeLinear nodes read: smoothed, and behind the errors of the layers before.
+    """
+    structure = Graph.read(graph)
+    scales = {
+        str(node.input[0]): float(structure.value(node.input[1]))
+        for node in structure.model.graph.node
+        if node.op_type == "QuantizeLinear" and node.input[0] not in structure.weights
+    }
+    histograms = {name: Histogram() for name in scales}
+    if not scales:
+        return ()
+    with engine.Tap(graph, list(scales), optimise=False) as tap:
+        for batch in batches:
+            for row in batch.inputs:
+                for name, values in tap.run(row[None], batch.recording).items():
+                    if name in histograms:
+                        histograms[name].update(values.astype(np.float32))
+    found = [_clip(name, histograms[name], scale) for name, scale in scales.items()]
+    return tuple(sorted(found, key=lambda one: one.sqnr_db)[:most])
+
+
+def _clip(name: str, histogram: Histogram, scale: float) -> Clip:
+    others = {method: factory(histogram).range() for method, factory in METHODS.items()}
+    chosen = -127 * scale, 127 * scale
+    return Clip(name, histogram.counts, histogram.limit, chosen, others, sqnr(histogram, scale))
+
+
+def sqnr(histogram: Histogram, scale: float) -> float:
+    """Signal to quantisation noise of a symmetric INT8 grid, decibel.
+
+    Outside the clip the error is what is cut off; inside it is that of rounding, scale² / 12 (Bennett 1948), for a histogram's
+    bins may be coarser than the grid.
+    """
+    values = (np.arange(2 * BINS) + 0.5 - BINS) * histogram.limit / BINS
+    share = histogram.counts / max(1, histogram.total)
+    cut = np.maximum(np.abs(values) - 127.5 * scale, 0)
+    noise = share @ cut**2 + (share * (cut == 0)).sum() * scale**2 / 12
+    return float(10 * np.log10(max(share @ values**2, 1e-30) / max(noise, 1e-30)))
