@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgebind import onnx_external
-from edgebind.calibration import engine, ladder, layers, qdq
+from edgebind.calibration import emulation, engine, ladder, layers, qdq
 from edgebind.calibration.batches import Batch, count, spread
 from edgebind.calibration.compare import Worst, worst_of
 from edgebind.calibration.graph import Graph
@@ -76,7 +76,7 @@ def gather(fp32: Path, graphs: Mapping[str, Path], calibration: Sequence[Batch],
     reference = engine.embed(fp32, judged, optimise=True).astype(np.float64)
     cosines = {}
     for name, graph in graphs.items():
-        vectors = engine.embed(graph, judged, optimise=_runs_here(name, len(graphs)))
+        vectors = _embed(name, graph, judged)
         cosines[name] = np.einsum("ij,ij->i", reference, vectors.astype(np.float64))
     first, graph = next(iter(graphs.items()))
     return Evidence(
@@ -88,11 +88,12 @@ def gather(fp32: Path, graphs: Mapping[str, Path], calibration: Sequence[Batch],
     )
 
 
-def _runs_here(name: str, graphs: int) -> bool:
-    """As the gate does it: a graph that this processor's kernels would spoil is judged as written."""
-    if graphs == 1:  # FP16
-        return True
-    return ladder.runs_here(next(scheme for scheme in qdq.SCHEMES if scheme.file == name))
+def _embed(name: str, graph: Path, batches: Sequence[Batch]) -> NDArray[np.float32]:
+    """As the gate does it: TensorRT's graph with half's rounding, one that this CPU's kernels would spoil as written."""
+    if name == qdq.TENSORRT.file:
+        return emulation.embed(graph, batches)
+    scheme = next(scheme for scheme in qdq.SCHEMES if scheme.file == name)
+    return engine.embed(graph, batches, optimise=ladder.runs_here(scheme))
 
 
 def _depth(fp32: Path, graph: Path, few: Sequence[Batch]) -> Depth | None:

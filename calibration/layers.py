@@ -17,7 +17,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgebind.calibration import engine, ranges
+from edgebind import onnx_external
+from edgebind.calibration import emulation, engine, ranges
 from edgebind.calibration.batches import Batch
 from edgebind.calibration.graph import Graph
 from edgebind.calibration.transforms import rewrites
@@ -114,7 +115,7 @@ def compare(a: Path, b: Path, batches: Sequence[Batch], threshold: float | None 
     CalibrationError: no tensor has the same name in both, or windows of the wrong shape.
     """
     with _alike(a, b) as (first, second, scaled):
-        found, coarser = _compared(first, second, batches)
+        found, coarser = _compared((a, b), (first, second), batches)
     limit = THRESHOLDS[coarser] if threshold is None else threshold
     return Depth(found, sum(map(len, batches)), limit, scaled)
 
@@ -124,17 +125,29 @@ def _alike(a: Path, b: Path) -> Iterator[tuple[Path, Path, tuple[str, ...]]]:
     """Both graphs, the one that the other was calibrated on with the other's scalings; and what stays scaled in one only."""
     scalings = [_scalings(graph) for graph in (a, b)]
     with tempfile.TemporaryDirectory() as scratch:
-        graphs, scaled = [a, b], []
+        graphs, scaled = (
+            [_rounding(graph, Path(scratch) / f"half{place}.onnx") for place, graph in enumerate((a, b))],
+            [],
+        )
         for place, other in ((0, 1), (1, 0)):
             known = scalings[other]
             if known is None or scalings[place] == known or not known.rewrites.scalings:
                 continue
-            if ranges.fingerprint(graphs[place]) == known.graph:
+            own = (a, b)[place]
+            if ranges.fingerprint(own) == known.graph:
                 graphs[place] = Path(scratch) / "scaled.onnx"
-                rewrites.write((a, b)[place], known.rewrites, graphs[place])
+                rewrites.write(own, known.rewrites, graphs[place])
             else:
                 scaled += [scaling.tensor for scaling in known.rewrites.scalings]
         yield graphs[0], graphs[1], tuple(dict.fromkeys(scaled))
+
+
+def _rounding(graph: Path, target: Path) -> Path:
+    """The graph, or where it has halves what computes them on a CPU as a GPU would; ONNX Runtime alone rounds nothing."""
+    if precision(Graph.read(graph)) == "fp32" or onnx_external.locations(graph):
+        return graph
+    emulation.write(graph, target)
+    return target
 
 
 def _scalings(graph: Path) -> ranges.Ranges | None:
@@ -143,15 +156,22 @@ def _scalings(graph: Path) -> ranges.Ranges | None:
     return ranges.read(file) if file.is_file() else None
 
 
-def _compared(a: Path, b: Path, batches: Sequence[Batch]) -> tuple[tuple[Departure, ...], str]:
-    """Every tensor that both have, and the coarser precision."""
-    of_a, of_b = Graph.read(a), Graph.read(b)
+def _compared(
+    graphs: tuple[Path, Path], run: tuple[Path, Path], batches: Sequence[Batch]
+) -> tuple[tuple[Departure, ...], str]:
+    """Every tensor that both graphs have, and the coarser precision.
+
+    Parameters
+    ----------
+    run: what is run in their place.
+    """
+    of_a, of_b = map(Graph.read, graphs)
     there = {name for node in of_b.model.graph.node for name in node.output}
     shared = [node for node in of_a.model.graph.node if node.output and node.output[0] in there]
     shared = [node for node in shared if node.op_type not in SHAPING]
     if not shared:
-        raise CalibrationError("no tensor has the same name in both graphs", where=b, wanted=f"names of {a}")
-    sums = _sums(a, b, [str(node.output[0]) for node in shared], batches)
+        raise CalibrationError("no tensor has the same name in both graphs", where=graphs[1])
+    sums = _sums(*run, [str(node.output[0]) for node in shared], batches)
     errors = {name: _error(parts) for name, parts in sums.items()}
     inherited = _inherited(of_a, errors)
     titles = {layer.name: layer.title for layer in of_a.layers}
