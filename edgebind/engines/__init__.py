@@ -120,7 +120,8 @@ def engine_for(
         found, _ = store.find(cache, wanted)  # another process may have been faster
         if found is not None:
             return _found(found)
-        say(f"building an engine with {flavour} for {wanted.place}: {why}")
+        patience = "" if flavour.builds_without_gpu else ", which can take minutes"  # it measures kernels
+        say(f"building an engine with {flavour} for {wanted.place}{patience}: {why}")
         plan = build(job, progress=progress, say=say)
         store.write(path, wanted, plan.data, plan.seconds)
     return EngineFile(path, wanted, True, why, plan.seconds)
