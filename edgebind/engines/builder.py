@@ -11,14 +11,14 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from edgebind import cuda
 from edgebind.cuda import Device, Sm
 from edgebind.engines import timing
 from edgebind.engines.flavour import Flavour, Progress, Say, silent, unseen
 from edgebind.engines.key import Options, Profile
-from edgebind.engines.watch import Interruption, deferred_signals, listener, monitor
+from edgebind.engines.watch import Interruption, deferred_signals, listening, monitor
 from edgebind.errors import BackendError, MissingDependencyError, OptionError
 
 if TYPE_CHECKING:
@@ -66,8 +66,8 @@ def build(job: Job, *, progress: Progress = unseen, say: Say = silent) -> Plan:
     KeyboardInterrupt: it was interrupted.
     """
     check(job)
-    with deferred_signals() as interruption:
-        plan, complaints = _compile(job, progress, say, interruption)
+    with deferred_signals() as interruption, listening(job.flavour) as (logger, complaints):
+        plan = _compile(job, progress, say, interruption, logger, complaints)
     if plan is None:
         raise _refused(job, complaints)
     return plan
@@ -140,17 +140,20 @@ def _refuse_for_rtx(job: Job) -> None:
         raise OptionError("TensorRT-RTX has no DLA", where="--dla")
 
 
-def _compile(job: Job, progress: Progress, say: Say, interruption: Interruption) -> tuple[Plan | None, list[str]]:
-    """(the plan or None, what TensorRT complained of). Every object of TensorRT lives and dies in here."""
+def _compile(
+    job: Job, progress: Progress, say: Say, interruption: Interruption, logger: Any, complaints: list[str]
+) -> Plan | None:
+    """The plan, or None and `complaints` say why. Every object of TensorRT lives and dies in here."""
     trt = job.flavour.trt
-    logger, complaints = listener(job.flavour)
     builder = trt.Builder(logger)
     network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
     parser = trt.OnnxParser(network, logger)
     if not parser.parse_from_file(str(job.graph)):
-        return None, [_parser_complaint(parser), *complaints]
+        complaints.insert(0, _parser_complaint(parser))
+        return None
     config = builder.create_builder_config()
-    config.progress_monitor = monitor(job.flavour, progress, interruption)
+    watching = monitor(job.flavour, progress, interruption)  # held, because the builder only points at it
+    config.progress_monitor = watching
     _set_options(config, builder, job)
     _set_targets(config, job)
     _add_profiles(config, builder, network, job)
@@ -160,10 +163,10 @@ def _compile(job: Job, progress: Progress, say: Say, interruption: Interruption)
     began = time.perf_counter()
     memory = builder.build_serialized_network(network, config)
     if memory is None:
-        return None, complaints
+        return None
     if job.timing is not None:
         timing.keep(config, job.timing)
-    return Plan(bytes(memory), time.perf_counter() - began), complaints
+    return Plan(bytes(memory), time.perf_counter() - began)
 
 
 def _parser_complaint(parser: trt.OnnxParser) -> str:

@@ -11,7 +11,7 @@ from edgebind import bundle
 from edgebind.engines import EngineFile, store
 from edgebind.engines.builder import one_line, ran_out_of_memory
 from edgebind.engines.flavour import Flavour, Say, silent
-from edgebind.engines.watch import listener
+from edgebind.engines.watch import listening
 from edgebind.errors import BackendError
 
 if TYPE_CHECKING:
@@ -56,16 +56,23 @@ def load(get: Callable[[], EngineFile], flavour: Flavour, folder: Path, *, say: 
 
 
 def _deserialise(file: EngineFile, flavour: Flavour, folder: Path) -> tuple[Loaded | None, list[str]]:
-    trt = flavour.trt
-    logger, complaints = listener(flavour)
-    runtime = trt.Runtime(logger)
-    runtime.engine_host_code_allowed = False
-    if file.key.options.dla is not None:
-        runtime.DLA_core = file.key.options.dla
-    engine = runtime.deserialize_cuda_engine(file.path.read_bytes())
-    if engine is not None and file.key.options.strip_weights and not _refit(engine, flavour, logger, folder):
-        engine = None
+    """(what was loaded, or None; what TensorRT complained of)."""
+    with listening(flavour) as (logger, complaints):
+        runtime = flavour.trt.Runtime(logger)
+        engine = _engine(runtime, file, flavour, logger, folder)
     return (None if engine is None else Loaded(engine, file, runtime, logger)), complaints
+
+
+def _engine(runtime: trt.Runtime, file: EngineFile, flavour: Flavour, logger: Any, folder: Path) -> Any:
+    """The engine with all its weights, or None."""
+    options = file.key.options
+    runtime.engine_host_code_allowed = False
+    if options.dla is not None:
+        runtime.DLA_core = options.dla
+    engine = runtime.deserialize_cuda_engine(file.path.read_bytes())
+    if engine is not None and options.strip_weights and not _refit(engine, flavour, logger, folder):
+        return None
+    return engine
 
 
 def _refit(engine: trt.ICudaEngine, flavour: Flavour, logger: Any, folder: Path) -> bool:

@@ -7,6 +7,7 @@ are noted and raised when the builder has come back, as are errors of whoever sh
 from __future__ import annotations
 
 import contextlib
+import functools
 import signal
 import threading
 from collections.abc import Iterator
@@ -85,18 +86,32 @@ def monitor(flavour: Flavour, progress: Progress, interruption: Interruption) ->
     return Monitor()
 
 
-def listener(flavour: Flavour) -> tuple[Any, list[str]]:
-    """A logger that prints nothing, and the list that errors are added to."""
-    trt = flavour.trt
+_ears: list[list[str]] = []
+
+
+@contextlib.contextmanager
+def listening(flavour: Flavour) -> Iterator[tuple[Any, list[str]]]:
+    """TensorRT's logger, which prints nothing, and the list that its errors are added to during the block."""
     complaints: list[str] = []
+    _ears.append(complaints)
+    try:
+        yield _logger(flavour.trt), complaints
+    finally:
+        _ears[:] = [ear for ear in _ears if ear is not complaints]
+
+
+@functools.cache
+def _logger(trt: Any) -> Any:
+    """One for the whole process: TensorRT keeps the first that it was given, and would call it even after it was gone."""
     loud = (trt.ILogger.ERROR, trt.ILogger.INTERNAL_ERROR)
 
-    class Listener(trt.ILogger):  # type: ignore[misc, name-defined]
+    class Listener(trt.ILogger):  # type: ignore[misc]
         def __init__(self) -> None:
             trt.ILogger.__init__(self)
 
         def log(self, severity: Any, message: str) -> None:
             if severity in loud:
-                complaints.append(message)
+                for ear in _ears:
+                    ear.append(message)
 
-    return Listener(), complaints
+    return Listener()

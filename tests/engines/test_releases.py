@@ -15,6 +15,7 @@ from edgebind.engines import EngineFile, builder, engine_for, loading, store
 from edgebind.engines.builder import Job
 from edgebind.engines.flavour import Flavour
 from edgebind.engines.key import EngineKey, Options, Profile
+from edgebind.engines.watch import listening
 from edgebind.errors import BackendError, EdgebindError, MissingDependencyError, OptionError
 from edgebind.manifest import Manifest
 from tests.engines import fakes
@@ -164,6 +165,18 @@ def test_an_agx_orin_is_no_orin_nano(api: Api, tiny: tuple[Path, Manifest], tmp_
     engine_for(*tiny, device=ORIN, flavour=flavour, cache=tmp_path)
     agx = engine_for(*tiny, device=replace(ORIN, multiprocessors=16), flavour=flavour, cache=tmp_path)
     assert "built for Orin, 8 multiprocessors (SM 8.7), this is Orin, 16 multiprocessors (SM 8.7)" in agx.why
+
+
+def test_tensorrt_has_one_logger_and_each_listener_hears_its_own_time(api: Api) -> None:
+    flavour = fakes.flavour(api["10.3.0"], "10.3.0")
+    with listening(flavour) as (first, early):
+        first.log("error", "one")
+    with listening(flavour) as (second, late):
+        second.log("error", "two")
+        second.log("warning", "not this")
+    first.log("error", "nobody hears it")
+    assert first is second
+    assert (early, late) == (["one"], ["two"])
 
 
 def _file(path: Path, built: bool = False, **options: Any) -> EngineFile:
