@@ -88,6 +88,18 @@ def _smoothed(graph: Graph, path: Path, batches: Sequence[Batch]) -> Scalings:
     return {**smoothing.scalings(graph, places, statistics.collect(path, tensors, batches))}
 
 
+def _halves(batches: Sequence[Batch]) -> list[tuple[NDArray[np.bool_], list[Batch]]]:
+    """[(which windows are in one half, the batches of the other), ...]: every second recording, or one cut in the middle."""
+    whole = list(batches) if len(batches) > 1 else _cut(batches[0])
+    which = np.concatenate([np.full(len(batch), place % 2) for place, batch in enumerate(whole)])
+    return [(which == half, whole[1 - half :: 2]) for half in (0, 1)]
+
+
+def _cut(batch: Batch) -> list[Batch]:
+    middle = len(batch) // 2
+    return [batch.part(slice(middle)), batch.part(slice(middle, None))]
+
+
 class _Bench:
     """The graph as it stands, how near its INT8 form is to FP32, and the trials so far."""
 
@@ -137,12 +149,19 @@ class _Bench:
         return list(ranges_.collect(path, self._observed, methods).values())
 
     def correct(self) -> None:
-        """Try the correction of biases."""
+        """Try the correction of biases, each half of the windows with what the other half says; keep that of all."""
         self._subject.progress(f"trying {correction.METHOD}")
+        cosines = np.empty(len(self._cosines))
+        for own, others in _halves(self._judged_on):
+            cosines[own] = self._judge(self._corrected(others))[own]
+        places = len(self._subject.layers)
+        if self._decide(Trial(correction.METHOD, places), self.ranges, cosines, True):
+            self.ranges = self._corrected(self._judged_on)
+
+    def _corrected(self, batches: Sequence[Batch]) -> Ranges:
         quantised = self._write(self.ranges)
-        found = correction.corrections(self._path, quantised, self._subject.layers, self._judged_on)
-        candidate = replace(self.ranges, rewrites=replace(self.ranges.rewrites, corrections=found))
-        self._decide(Trial(correction.METHOD, len(found)), candidate, self._judge(candidate), True)
+        found = correction.corrections(self._path, quantised, self._subject.layers, batches)
+        return replace(self.ranges, rewrites=replace(self.ranges.rewrites, corrections=found))
 
     def _graph(self) -> Graph:
         graph = Graph.read(self._subject.graph)

@@ -78,6 +78,18 @@ def test_bias_correction_takes_off_what_rounded_weights_shift(
         assert after < before / 1.5
 
 
+@pytest.mark.parametrize("recordings", [1, 2, 3])
+def test_no_window_is_judged_by_what_it_taught(recordings: int) -> None:
+    batches = [Batch(str(r), np.arange(10 * r, 10 * r + 5 + r, dtype=np.float32)[:, None]) for r in range(recordings)]
+    every = np.concatenate([batch.inputs for batch in batches])
+    halves = trial._halves(batches)
+    for own, others in halves:
+        taught = np.concatenate([batch.inputs for batch in others])
+        assert len(taught) + own.sum() == len(every)
+        assert not np.isin(every[own], taught).any()
+    assert (halves[0][0] ^ halves[1][0]).all()
+
+
 def test_what_does_not_help_leaves_no_trace(encoder: Path, walks: list[Batch], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(trial, "LEAST_GAIN", 1.0)
     plain = ranges.collect(encoder, walks[:4])["minmax"]
