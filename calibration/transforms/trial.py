@@ -113,7 +113,6 @@ class _Bench:
     ) -> None:
         self._subject = subject
         self._folder = folder
-        self._batches = batches
         self._observed = batches if observed is None else observed
         self._judged_on = subject.affordable(batches, 100, 96)
         self._reference = engine.embed(subject.graph, self._judged_on, optimise=True)
@@ -125,7 +124,7 @@ class _Bench:
     def scale(self, method: str, find: Callable[[Graph, Path, Sequence[Batch]], Scalings]) -> None:
         """Try a transform of the FP32 graph, and measure ranges anew behind it."""
         self._subject.progress(f"trying {method}")
-        found = find(self._graph(), self._path, self._batches)
+        found = find(self._graph(), self._path, self._judged_on)
         if not found:
             self.trials.append(Trial(method, 0))
             return
