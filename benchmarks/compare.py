@@ -113,6 +113,14 @@ def interval(
     return float(low), float(high)
 
 
+def paired_interval(ratios: NDArray[np.float64], *, resamples: int = RESAMPLES, seed: int = 0) -> tuple[float, float]:
+    """The same for the median of ratios that were taken round by round."""
+    medians = _medians(ratios, resamples, np.random.default_rng(seed))
+    tail = (1 - CONFIDENCE) / 2
+    low, high = np.quantile(medians, (tail, 1 - tail))
+    return float(low), float(high)
+
+
 def _medians(times: NDArray[np.float64], resamples: int, rng: np.random.Generator) -> NDArray[np.float64]:
     """Medians of `resamples` new runs, made of blocks of n^(1/3) neighbouring times (the length that Künsch's rule grows with)."""
     count = len(times)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -72,21 +72,47 @@ def race(contestants: Mapping[str, Call], *, seconds: float, warmup: int = 10, l
 
 
 def rounds(
-    contestants: Mapping[str, Call], *, seconds: float, warmup: int = 10, warmup_s: float = 0.0, least: int = 20
+    contestants: Mapping[str, Call],
+    *,
+    seconds: float,
+    warmup: int = 10,
+    warmup_s: float = 0.0,
+    least: int = 20,
+    pause_s: float = 0.0,
+    shuffle: bool = False,
 ) -> Rounds:
-    """The race with every single time. Warm-up takes `warmup` rounds, and as many more as `warmup_s` seconds hold."""
+    """The race with every single time.
+
+    Parameters
+    ----------
+    warmup, warmup_s: rounds before the first that counts, and as many more as fill `warmup_s` seconds.
+    pause_s: rest before each call, in which threads of the one before come to rest.
+    shuffle: draw the order of each round anew (from a seed), so that nobody always follows the same one.
+    """
     first = tuple(_milliseconds(call)[0] for call in contestants.values())
     warm, done = time.perf_counter() + warmup_s, 0
     while done < warmup or time.perf_counter() < warm:
         for call in contestants.values():
             call()
         done += 1
+    calls, rng = list(contestants.values()), np.random.default_rng(0)
     taken: list[list[tuple[float, float]]] = []
     stop = time.perf_counter() + seconds
     while len(taken) < least or time.perf_counter() < stop:
-        taken.append([_milliseconds(call) for call in contestants.values()])
+        order = rng.permutation(len(calls)) if shuffle else range(len(calls))
+        taken.append(_round(calls, order, pause_s))
     wall, cpu = np.moveaxis(np.array(taken), 2, 0)
     return Rounds(tuple(contestants), first, wall, cpu)
+
+
+def _round(calls: Sequence[Call], order: Iterable[int], pause_s: float) -> list[tuple[float, float]]:
+    """Times of one call of each, in the contestants' own order whatever order they were made in."""
+    times = [(0.0, 0.0)] * len(calls)
+    for at in order:
+        if pause_s:
+            time.sleep(pause_s)
+        times[at] = _milliseconds(calls[at])
+    return times
 
 
 def _milliseconds(call: Call) -> tuple[float, float]:

@@ -58,6 +58,13 @@ class Roof:
     peak_gops: float
     bandwidth_gbs: float
 
+    @classmethod
+    def measure(cls, backend: Backend, manifest: Manifest) -> Roof:
+        """The roof over an encoder: on the same backend, in the same precision, with as many threads."""
+        threads: int | None = getattr(backend, "threads", None)
+        copy = getattr(backend, "copy_gbs", None)  # of a device with memory of its own
+        return cls(peak_gops(backend.name, manifest, threads), copy() if copy is not None else copy_gbs(threads or 1))
+
     def place(self, work: Work, batch: int, call_ms: float) -> dict[str, Any]:
         """Where a call of `batch` windows that takes `call_ms` lies under the roof."""
         intensity, gops = work.intensity(batch), 2 * work.macs * batch / call_ms / 1e6
@@ -104,13 +111,22 @@ def count(one: Contestant) -> Work:
     ------
     MissingDependencyError: onnx is not installed.
     """
+    whole = one.folder / bundle.ENCODER
+    ran = Path(getattr(one.opened.backend, "graph", whole))
+    return count_graph(whole, ran, one.feed(1)[one.opened.backend.input_name], one.opened.manifest.dim)
+
+
+def count_graph(graph: Path, ran: Path, window: np.ndarray, dim: int) -> Work:
+    """The same of two graphs: `graph` whose products are counted, and `ran` whose weights are read.
+
+    Parameters
+    ----------
+    window: one input, (1, ...).
+    """
     from edgebind.calibration.graph import Graph
 
-    feed = one.feed(1)[one.opened.backend.input_name]
-    whole = one.folder / bundle.ENCODER
-    macs = sum(Graph.read(whole).macs(feed, whole).values())
-    ran = Graph.read(Path(getattr(one.opened.backend, "graph", whole)))
-    return Work(macs, _bytes(ran.weights), feed.nbytes + 4 * one.opened.manifest.dim)
+    macs = sum(Graph.read(graph).macs(window, graph).values())
+    return Work(macs, _bytes(Graph.read(ran).weights), window.nbytes + 4 * dim)
 
 
 def _bytes(weights: Mapping[str, Any]) -> int:
@@ -124,12 +140,9 @@ def _bytes(weights: Mapping[str, Any]) -> int:
 
 def _roof_of(one: Contestant, known: dict[tuple[str, str, int | None], Roof]) -> Roof:
     backend, manifest = one.opened.backend, one.opened.manifest
-    threads: int | None = getattr(backend, "threads", None)
-    key = (backend.name, manifest.precision, threads)
+    key = (backend.name, manifest.precision, getattr(backend, "threads", None))
     if key not in known:
-        copy = getattr(backend, "copy_gbs", None)  # memory of a device of its own
-        bandwidth = copy() if copy is not None else copy_gbs(threads or 1)
-        known[key] = Roof(peak_gops(backend.name, manifest, threads), bandwidth)
+        known[key] = Roof.measure(backend, manifest)
     return known[key]
 
 

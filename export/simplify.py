@@ -1,4 +1,4 @@
-"""Simplify a graph with onnxsim: constants folded, BatchNorm in its convolution, shapes known, names and batch kept."""
+"""Simplify a graph with onnxsim: constants folded, BatchNorm in its convolution, shapes known, GELU as runtimes know it; names and batch kept."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 from edgebind import extras
 from edgebind.calibration.graph import require_onnx
 from edgebind.errors import ExportError, MissingDependencyError
+from edgebind.export import gelu
 
 LARGE = 1_900_000_000
 """Bytes of weights above which a graph keeps them in a file of their own; protobuf ends at 2 GiB."""
@@ -25,6 +26,9 @@ def simplify(source: Path, target: Path) -> None:
     if weight_bytes(source) > LARGE:
         # onnxsim would hold the whole graph several times over; torch has folded what matters, and engines fold the rest.
         move(source, target)
+        large = onnx.load(target, load_external_data=False)
+        if gelu.reorder(large):
+            onnx.save(large, target)
         return
     model = onnx.load(source)
     try:
@@ -33,6 +37,7 @@ def simplify(source: Path, target: Path) -> None:
         raise ExportError(f"onnxsim failed: {str(error).splitlines()[0][:200]}", where=source) from error
     if not fine or _ends(simplified) != _ends(model):
         raise ExportError("onnxsim changed the graph's ends", where=source, wanted=_ends(model), got=_ends(simplified))
+    gelu.reorder(simplified)
     onnx.save(simplified, target)
 
 
