@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from html import escape
 from pathlib import Path
 from typing import Any
 
-from edgebind import atomic, drawing
+from edgebind import drawing
 from edgebind.benchmarks import pictures, table
 from edgebind.page import document
 
@@ -23,10 +24,7 @@ def write(path: Path, report: Report) -> None:
     MissingDependencyError: matplotlib is not installed.
     StorageError: the disk is full or cannot be written.
     """
-    with drawing.style():
-        page = to_html(report)
-    with atomic.file(path) as scratch:
-        scratch.write_text(page, encoding="utf-8")
+    drawing.write(path, partial(to_html, report))
 
 
 def to_html(report: Report) -> str:

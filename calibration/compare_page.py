@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from html import escape
 from pathlib import Path
 
-from edgebind import __version__, atomic, drawing
+from edgebind import __version__, drawing
 from edgebind.calibration import pictures
 from edgebind.calibration.compare import Compared, Worst
 from edgebind.calibration.layers import Departure, Depth
@@ -24,10 +25,7 @@ def write(path: Path, found: Compared) -> None:
     MissingDependencyError: matplotlib is not installed.
     StorageError: the disk is full or cannot be written.
     """
-    with drawing.style():
-        page = to_html(found)
-    with atomic.file(path) as scratch:
-        scratch.write_text(page, encoding="utf-8")
+    drawing.write(path, partial(to_html, found))
 
 
 def to_html(found: Compared) -> str:

@@ -23,7 +23,7 @@ from edgebind.calibration.observers import METHODS
 
 Reals = NDArray[np.float64]
 
-GIGAMACS, MOST, LEAST = 60.0, 1024, 8
+GIGAMACS, MOST, LEAST = 60.0, 1024, 4
 """What one pass over the windows may cost, and how many there are at most and at least."""
 DEEP_BYTES = 400_000_000
 """Of an FP32 graph, above which it is too dear to look at every tensor unasked."""

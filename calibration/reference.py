@@ -28,7 +28,8 @@ SHARE = 0.95
 more there is no room left that a stranger could stick out into."""
 LEAST = 5
 """Recordings, and blocks where there are fewer recordings, below which nothing is known about new ones."""
-LEAST_VECTORS = 32
+LEAST_VECTORS = 16
+"""Windows of each part that are embedded however large the encoder; with fewer there is no subspace."""
 SPAN = 8
 """Windows that do not overlap, in a block."""
 GIGAMACS = 300.0

@@ -8,11 +8,12 @@ from __future__ import annotations
 import importlib.util
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgebind import extras
+from edgebind import atomic, extras
 from edgebind.errors import MissingDependencyError
 
 if TYPE_CHECKING:
@@ -71,6 +72,20 @@ def style() -> Iterator[None]:
     }
     with matplotlib.rc_context({**look, **inked}):
         yield
+
+
+def write(path: Path, page: Callable[[], str]) -> None:
+    """Write the page that `page` draws, whole or not at all.
+
+    Raises
+    ------
+    MissingDependencyError: matplotlib is not installed.
+    StorageError: the disk is full or cannot be written.
+    """
+    with style():
+        text = page()
+    with atomic.file(path) as scratch:
+        scratch.write_text(text, encoding="utf-8")
 
 
 def svg(figure: Figure, name: str) -> str:

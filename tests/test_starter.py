@@ -11,6 +11,7 @@ import edgebind
 from edgebind import sources, starter
 from edgebind.backends.onnxruntime import OnnxRuntimeBackend
 from edgebind.bundle import Bundle
+from edgebind.drift import Detector
 from edgebind.signals import Floats
 from edgebind.stream import embed_recording
 
@@ -111,3 +112,18 @@ def test_names_what_it_was_taught(shared: Path) -> None:
             total += len(truth)
     assert total > 300
     assert right / total > 0.85
+
+
+@pytest.mark.parametrize(("modality", "precision"), BUNDLES)
+def test_a_bundle_remembers_its_sensor_and_finds_it_unchanged(modality: str, precision: str) -> None:
+    with edgebind.load(starter.folder(modality, precision)) as bundle:
+        assert bundle.reference is not None
+        wanted = sources.Wanted(modality, bundle.manifest.window, starter.DEMO_RATE_HZ.get(modality))
+        told = []
+        for part in ("calibration", "gate", "demo"):
+            for path in starter.recordings(part, modality):
+                source = sources.open_source(f"file:{path}", wanted.at_once())
+                told += [e.drift for e in embed_recording(bundle, source, detector=Detector(bundle.reference))]
+    blocks = [drift for drift in told if drift is not None]
+    assert blocks
+    assert not any(drift.is_drifted for drift in blocks)

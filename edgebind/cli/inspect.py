@@ -29,6 +29,8 @@ def command(folder: Path, as_json: bool) -> None:
 
 
 def _rows(folder: Path, manifest: Manifest) -> list[tuple[str, str]]:
+    from edgebind import reference
+
     window, gate = manifest.window, manifest.gate
     rows = [
         ("bundle", f"{folder}: whole, {len(manifest.files)} files match their hashes"),
@@ -45,6 +47,11 @@ def _rows(folder: Path, manifest: Manifest) -> list[tuple[str, str]]:
             for name, digest in manifest.files.items()
         ),
     ]
+    if reference.FILE in manifest.files:
+        of = reference.read(folder / reference.FILE)
+        rows.append(
+            ("drift", f"judged every {of.block} windows, by {of.recordings} recordings held out of calibration")
+        )
     if gate:
         rows.append(
             ("gate", ", ".join(f"{key} {value}" for key, value in gate.items() if not isinstance(value, (dict, list))))

@@ -22,7 +22,7 @@ from edgebind import cli, starter
 from edgebind.errors import EdgebindError
 from edgebind.labels import LabelBank
 from tests import bundles as tiny
-from tests.recordings import csv
+from tests.recordings import csv, read_borealtc
 
 COMMAND = (sys.executable, "-m", "edgebind", "run")
 
@@ -230,3 +230,26 @@ def _piece(terminal: int) -> bytes:
         return os.read(terminal, 4096)
     except OSError:  # Linux says EIO when the other side has closed
         return b""
+
+
+def test_a_sensor_that_is_another_is_told_so_once(tmp_path: Path) -> None:
+    """A robot of the gate, one axis of whose gyroscope has died."""
+    samples = read_borealtc(next(p for p in starter.recordings("gate", "imu") if p.name.startswith("snow")))[1]
+    samples[:, 4] = 0
+    (tmp_path / "dead.csv").write_text(csv(len(samples), samples=samples.astype(np.float64)))
+    arguments = (
+        "--bundle",
+        starter.folder("imu", "int8"),
+        "--source",
+        f"file:{tmp_path / 'dead.csv'}",
+        "--speed",
+        "max",
+    )
+    records, told = run(*arguments)
+    assert told.count("\n") == 1
+    assert "this imu sensor no longer looks like what its bundle was calibrated on: gy stands still" in told
+    assert "drift" not in records[0]
+    assert records[-1]["drift"]["drifted"] is True
+    records, told = run(*arguments, "--no-drift")
+    assert told == ""
+    assert not any("drift" in record for record in records)
