@@ -1,13 +1,16 @@
 """What a layer in INT8 saves, in microseconds: measured on this CPU, and estimated for a device with INT8 tensor cores.
 
-Measured: the layer alone, as a graph of its own, races its INT8 version in ONNX Runtime, by the processor's time. Layers of one
-shape share a race. Estimated: a roofline, the longer of computing and fetching, in FP16 and in INT8.
+Measured in ONNX Runtime, by the processor's time. A small encoder in INT8 races itself with each of its layers in float: that counts
+what a layer breaks apart that was fused. Of a large one, each layer alone, as a graph of its own, races its INT8 version, and
+layers of one shape share a race. Estimated: a roofline, the longer of computing and fetching, in FP16 and in INT8.
 
-The larger of the two counts. A layer that this CPU computes no faster in INT8 is still one that a Jetson does.
+Estimates are stretched to this CPU's scale, so that they add up to what INT8 saves here in all; then the larger of the two counts. A
+layer that this CPU computes no faster in INT8 is still one that a Jetson does.
 """
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -34,7 +37,11 @@ BYTES_PER_US = 68.0e3
 """Of a Jetson Orin Nano 8 GB as NVIDIA's data sheet gives it: 20 dense INT8 TOPS, half as many in FP16, 68 GB/s."""
 
 SECONDS = 0.1
-"""Of a race."""
+"""Of a race, for each that takes part."""
+WHOLE = ""
+"""Stands for the whole encoder among the names of layers."""
+SMALL = 200_000_000
+"""Bytes of weights, over as many graphs as there are layers, that may be loaded at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +50,7 @@ class Saving:
 
     microseconds: float
     basis: str
-    """`measured` on this CPU, or `estimated` for a device where that is more."""
+    """`measured` on this CPU, or `estimated` for a device, on this CPU's scale, where that is more."""
 
 
 def savings(
@@ -53,19 +60,21 @@ def savings(
 
     Parameters
     ----------
-    times: {layer: (milliseconds in float, in INT8)} from `race`; a layer may be missing.
+    times: {layer: (milliseconds in float, in INT8)} and that of `WHOLE` from `race`; a layer may be missing.
     shapes: of the layers' inputs and outputs, one window, and of their weights.
     """
-    return {layer.name: _saving(layer, subject.macs[layer.name], times, shapes) for layer in subject.layers}
+    estimates = {layer.name: _estimate(layer, subject.macs[layer.name], shapes) for layer in subject.layers}
+    measured = {name: (slow - fast) * 1000 for name, (slow, fast) in times.items()}
+    scale = max(1.0, measured.get(WHOLE, 0.0) / max(sum(estimates.values()), 1e-9))
+    return {name: _larger(measured.get(name, 0.0), estimate * scale) for name, estimate in estimates.items()}
 
 
-def _saving(
-    layer: Layer, macs: int, times: Mapping[str, Sequence[float]], shapes: Mapping[str, tuple[int, ...]]
-) -> Saving:
-    estimated = estimate(macs, sum(int(np.prod(shapes[name])) for name in (layer.activation, layer.weight, layer.name)))
-    slow, fast = times.get(layer.name, (0.0, 0.0))
-    measured = (slow - fast) * 1000
+def _larger(measured: float, estimated: float) -> Saving:
     return Saving(measured, "measured") if measured > estimated else Saving(estimated, "estimated")
+
+
+def _estimate(layer: Layer, macs: int, shapes: Mapping[str, tuple[int, ...]]) -> float:
+    return estimate(macs, sum(int(np.prod(shapes[name])) for name in (layer.activation, layer.weight, layer.name)))
 
 
 def estimate(macs: int, values: int) -> float:
@@ -84,8 +93,36 @@ def shapes(subject: Subject, example: Batch) -> dict[str, tuple[int, ...]]:
 
 
 def race(subject: Subject, ranges: Ranges, example: Batch) -> dict[str, list[float]]:
-    """{layer: [milliseconds in float, in INT8]} of every layer on this CPU, one window."""
+    """{layer: [milliseconds in float, in INT8]} of every layer and of `WHOLE` on this CPU, one window."""
     source = Graph.read(subject.graph)
+    weights = sum(int(np.prod(source.weights[layer.weight].dims)) for layer in subject.layers)
+    if weights * (1 + len(subject.layers)) <= SMALL:
+        return _race_encoders(subject, ranges, example)
+    return _race_layers(subject, source, ranges, example)
+
+
+def _race_encoders(subject: Subject, ranges: Ranges, example: Batch) -> dict[str, list[float]]:
+    """The whole encoder with all layers in float, with one, and with none."""
+    names = [layer.name for layer in subject.layers]
+    subject.progress(f"time of {len(names)} layers")
+    choices: dict[str, Sequence[str]] = {"none": (), WHOLE: names} | {name: (name,) for name in names}
+    with contextlib.ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=subject.scratch)))
+        calls = {}
+        for place, (title, keep) in enumerate(choices.items()):
+            graph = folder / f"{place}.onnx"
+            qdq.write(subject.graph, ranges, _fast(), graph, keep)
+            backend = stack.enter_context(OnnxRuntimeBackend(graph, threads=1))
+            calls[title] = partial(backend.infer_unchecked, example.inputs[:1])
+        whole, *rows = latency.race(calls, seconds=SECONDS * len(calls), warmup=2, least=5)
+    return {row.name: [row.cpu_ms, whole.cpu_ms] for row in rows}
+
+
+def _fast() -> qdq.Scheme:
+    return qdq.U8S8 if cpu.sums_in_32_bits() else qdq.U8U8
+
+
+def _race_layers(subject: Subject, source: Graph, ranges: Ranges, example: Batch) -> dict[str, list[float]]:
     with Tap(subject.graph, [layer.activation for layer in subject.layers]) as tap:
         inputs = tap.run(example.inputs[:1])
     nodes = {node.output[0]: node for node in source.model.graph.node if node.output}
@@ -98,7 +135,7 @@ def race(subject: Subject, ranges: Ranges, example: Batch) -> dict[str, list[flo
         if alike not in known:
             known[alike] = _race(node, layer, source, ranges, values, subject.scratch)
         found[layer.name] = known[alike]
-    return found
+    return found | {WHOLE: [sum(column) for column in zip(*found.values(), strict=True)]}
 
 
 def _alike(node: Any, layer: Layer, source: Graph, values: np.ndarray) -> tuple[Any, ...]:
@@ -108,14 +145,13 @@ def _alike(node: Any, layer: Layer, source: Graph, values: np.ndarray) -> tuple[
 
 
 def _race(node: Any, layer: Layer, source: Graph, ranges: Ranges, values: np.ndarray, scratch: Path) -> list[float]:
-    scheme = qdq.U8S8 if cpu.sums_in_32_bits() else qdq.U8U8
     with tempfile.TemporaryDirectory(dir=scratch) as folder:
         alone, integer = Path(folder) / "float.onnx", Path(folder) / "int8.onnx"
         _write_alone(node, layer, source, values, alone)
         spans = {name: ranges.tensors[name] for name in (layer.activation, layer.name) if name in ranges.tensors}
         spans.setdefault(layer.name, (-1.0, 1.0))  # of no matter for the time
         own = Ranges(ranges_.fingerprint(alone), ranges.method, ranges.windows, spans)
-        qdq.write(alone, own, scheme, integer)
+        qdq.write(alone, own, _fast(), integer)
         with OnnxRuntimeBackend(alone, threads=1) as first, OnnxRuntimeBackend(integer, threads=1) as second:
             calls = {str(backend.graph): partial(backend.infer_unchecked, values) for backend in (first, second)}
             slow, fast = latency.race(calls, seconds=SECONDS, warmup=1, least=5)

@@ -28,6 +28,8 @@ class Search:
         kept = self._grown([], self._bars, must=True)
         if self._probe.keeping(kept).meets(self._bars):
             kept = self._pruned(kept, self._bars)
+        if self._aim == self._bars:
+            return kept
         kept = self._grown(kept, self._aim, must=False)
         if self._probe.keeping(kept).meets(self._aim):
             return self._pruned(kept, self._aim)

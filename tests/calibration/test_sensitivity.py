@@ -85,13 +85,23 @@ def test_a_layer_that_this_cpu_does_not_speed_up_counts_as_on_a_device(
     assert found["m"].microseconds > 0
 
 
-def test_every_layer_is_raced_once_a_shape(
-    encoder: Path, walks: list[Batch], bank: LabelBank, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_estimates_add_up_to_what_is_saved_here(
+    encoder: Path, walks: list[Batch], bank: LabelBank, tmp_path: Path
+) -> None:
+    subject = Subject.of(encoder, walks[0], bank, tmp_path, lambda _: None)
+    found = cost.savings(subject, {cost.WHOLE: [5.0, 3.0]}, cost.shapes(subject, walks[0]))
+    assert sum(item.microseconds for item in found.values()) == pytest.approx(2000)
+
+
+@pytest.mark.parametrize("small", [0, cost.SMALL], ids=["layers alone", "whole encoders"])
+def test_every_layer_is_raced(
+    encoder: Path, walks: list[Batch], bank: LabelBank, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, small: int
 ) -> None:
     monkeypatch.setattr(cost, "SECONDS", 0.01)
+    monkeypatch.setattr(cost, "SMALL", small)
     subject = Subject.of(encoder, walks[0], bank, tmp_path, lambda _: None)
     times = cost.race(subject, ranges.collect(encoder, walks[:1])["minmax"], walks[0])
-    assert set(times) == set(LAYERS)
+    assert set(times) == {*LAYERS, cost.WHOLE}
     assert all(slow > 0 and fast > 0 for slow, fast in times.values())
 
 
