@@ -1,11 +1,13 @@
 """Bundle -> models of a Triton Inference Server, for those who serve many devices.
 
     <name>            ensemble: WINDOW -> EMBEDDING, PROBABILITIES
+    <name>-embed      ensemble: WINDOW -> EMBEDDING alone; only where the bundle has prompts
     <name>-prepare    Python: windows in physical units -> the encoder's input
     <name>-encoder    ONNX Runtime or a TensorRT engine, with dynamic batching
     <name>-labels     Python: unit vectors -> the probability of each prompt; only where the bundle has prompts
 
-Requests of many devices meet in the encoder, which takes them together. The fields are those of Triton's `ModelConfig`.
+Requests of many devices meet in the encoder, which takes them together. A client asks for all outputs of an ensemble: Triton
+calls it a deadlock when one is left out, hence the second. The fields are those of Triton's `ModelConfig`.
 """
 
 from __future__ import annotations
@@ -122,9 +124,11 @@ def _models(folder: Path, description: Manifest, name: str, serving: Serving) ->
     (prepared,), (embedding,) = encoder.config["input"], encoder.config["output"]
     batch = encoder.config["max_batch_size"]
     steps = [_prepare(folder, description, name, batch, prepared, serving), encoder]
-    if description.labels:
-        steps.append(_labels(folder, description, name, batch, embedding))
     yield from steps
+    if description.labels:
+        labels = _labels(folder, description, name, batch, embedding)
+        yield from (labels, _ensemble(f"{name}-embed", batch, steps))
+        steps.append(labels)
     yield _ensemble(name, batch, steps)
 
 

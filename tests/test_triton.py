@@ -144,6 +144,9 @@ def test_an_ensemble_computes_what_the_bundle_computes(folder: Path, schema: Any
         odds = opened.labels.probabilities(expected, opened.manifest.logit_scale)
     np.testing.assert_allclose(served["EMBEDDING"], expected, atol=1e-6)
     np.testing.assert_allclose(served["PROBABILITIES"], odds, atol=1e-6)
+    alone = Server(tmp_path, schema).infer(f"{folder.name}-embed", windows)
+    assert alone.keys() == {"EMBEDDING"}
+    np.testing.assert_array_equal(alone["EMBEDDING"], served["EMBEDDING"])
     assert served["PROBABILITIES"].shape == (len(windows), 10 if folder is IMU else odds.shape[1])
 
 
