@@ -34,6 +34,8 @@ UNSEEN = 0.05
 """Share of the judged windows in strata that nothing calibrates."""
 BEYOND = 0.25
 """Of the calibrated range: how much further the judged values may reach."""
+NARROW = 64
+"""Grey levels."""
 TURNS = (0.25, 50.0)
 """Between these, accelerometer and gyroscope agree; see `edgebind.calibration.scan`."""
 FRAME_UNITS = {
@@ -79,6 +81,7 @@ def diagnose(looked: Sequence[Looked], modality: str, spec: WindowSpec, between:
         *_amount(whole),
         *_variety(whole, modality, between),
         *_reach(whole, modality, spec),
+        *_narrow(whole),
     ]
     return sorted(found, key=lambda finding: finding.severity != ERROR)
 
@@ -129,7 +132,7 @@ def _dead(looked: Sequence[Looked], modality: str, spec: WindowSpec) -> Iterator
 
 
 def _channels(count: int, modality: str, spec: WindowSpec) -> Sequence[str]:
-    return spec.channels if len(spec.channels) == count else [str(place) for place in range(count)]
+    return spec.channels if len(spec.channels) == count else ["values"]  # of all colours, or of all microphones
 
 
 def _clipped(looked: Sequence[Looked]) -> Iterator[Finding]:
@@ -207,10 +210,10 @@ def strata_of(looked: Sequence[Looked], between: Edges, *, judged: bool) -> Coun
 
 def _reach(looked: Sequence[Looked], modality: str, spec: WindowSpec) -> Iterator[Finding]:
     """Recordings that only judge, and reach far outside of what calibrates: the ranges would clip them."""
-    calibrate = [each.scan for each in looked if each.calibrates.any()]
-    if not calibrate or not len(calibrate[0].low):
+    found = _range([each.scan for each in looked if each.calibrates.any()])
+    if found is None:
         return
-    low, high = np.min([scan.low for scan in calibrate], axis=0), np.max([scan.high for scan in calibrate], axis=0)
+    low, high = found
     margin = BEYOND * (high - low)
     for each in looked:
         if each.calibrates.any() or not len(each.scan):
@@ -223,3 +226,45 @@ def _reach(looked: Sequence[Looked], modality: str, spec: WindowSpec) -> Iterato
                 f"but calibration only from {low[place]:.4g} to {high[place]:.4g}"
             )
             yield Finding(WARNING, each.scan.name, line)
+
+
+def _range(scans: Sequence[Scan]) -> tuple[np.ndarray, np.ndarray] | None:
+    """(low, high) of each channel over some recordings; None of nothing, and of prompts."""
+    scans = [scan for scan in scans if len(scan.low)]
+    if not scans:
+        return None
+    return np.min([scan.low for scan in scans], axis=0), np.max([scan.high for scan in scans], axis=0)
+
+
+def _narrow(looked: Sequence[Looked]) -> Iterator[Finding]:
+    """Pictures of 8 bits that use few of their levels: another day they will use more."""
+    found = _range([each.scan for each in looked if each.calibrates.any() and each.scan.dtype == "uint8"])
+    if found is not None:
+        levels = int(found[1].max() - found[0].min()) + 1
+        if levels < NARROW:
+            yield Finding(WARNING, "", f"pictures use {levels} of 256 grey levels: record other scenes too")
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """What one channel took in all recordings that calibrate, and in all that judge."""
+
+    channel: str
+    calibrated: tuple[float, float] | None
+    judged: tuple[float, float] | None
+
+
+def spans(looked: Sequence[Looked], modality: str, spec: WindowSpec) -> list[Span]:
+    """From where to where values reach; a recording that is cut in time counts whole, on both sides."""
+    calibrate = _range([each.scan for each in looked if each.calibrates.any()])
+    judge = _range([each.scan for each in looked if each.judges.any()])
+    if calibrate is None and judge is None:
+        return []
+    first = calibrate if calibrate is not None else judge
+    assert first is not None
+    names = _channels(len(first[0]), modality, spec)
+    return [Span(name, _pair(calibrate, place), _pair(judge, place)) for place, name in enumerate(names)]
+
+
+def _pair(found: tuple[np.ndarray, np.ndarray] | None, place: int) -> tuple[float, float] | None:
+    return None if found is None else (float(found[0][place]), float(found[1][place]))

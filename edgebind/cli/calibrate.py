@@ -242,11 +242,7 @@ def _show(opened: Opened, *, each_recording: bool) -> None:
     from edgebind.calibration import collecting
 
     if each_recording:
-        click.echo(f"{'windows':>8} {'at limit':>8}  {'for':10} recording")
-        for member, each in zip(opened.set.recordings, opened.looked, strict=True):
-            share = each.scan.saturated / max(1, len(each.scan))
-            click.echo(f"{len(each.scan):8} {share:8.0%}  {member.role:10} {each.scan.name}")
-        click.echo("")
+        _show_recordings(opened)
     click.echo(f"{'windows':>8} {'drawn':>8}  of a kind")
     for title, (drawn, of) in collecting.strata_drawn(opened).items():
         click.echo(f"{of:8} {drawn:8}  {title}")
@@ -254,10 +250,24 @@ def _show(opened: Opened, *, each_recording: bool) -> None:
         click.echo(f"{found.severity}: {found.where + ': ' if found.where else ''}{found.line}")
 
 
+def _show_recordings(opened: Opened) -> None:
+    from edgebind.calibration import diagnosis
+
+    click.echo(f"{'windows':>8} {'at limit':>8}  {'for':10} recording")
+    for member, each in zip(opened.set.recordings, opened.looked, strict=True):
+        share = each.scan.saturated / max(1, len(each.scan))
+        click.echo(f"{len(each.scan):8} {share:8.0%}  {member.role:10} {each.scan.name}")
+    click.echo(f"\n{'calibrates from ... to':>24} {'judges from ... to':>24}  channel")
+    for span in diagnosis.spans(opened.looked, opened.set.modality, opened.set.window):
+        ends = [f"{pair[0]:.4g} ... {pair[1]:.4g}" if pair else "-" for pair in (span.calibrated, span.judged)]
+        click.echo(f"{ends[0]:>24} {ends[1]:>24}  {span.channel}")
+    click.echo("")
+
+
 def _as_data(opened: Opened) -> dict[str, Any]:
     from dataclasses import asdict
 
-    from edgebind.calibration import collecting
+    from edgebind.calibration import collecting, diagnosis
 
     return {
         "recordings": [
@@ -265,5 +275,6 @@ def _as_data(opened: Opened) -> dict[str, Any]:
             for member, each in zip(opened.set.recordings, opened.looked, strict=True)
         ],
         "strata": {title: {"drawn": n, "windows": of} for title, (n, of) in collecting.strata_drawn(opened).items()},
+        "channels": [asdict(span) for span in diagnosis.spans(opened.looked, opened.set.modality, opened.set.window)],
         "findings": [asdict(found) for found in opened.findings],
     }

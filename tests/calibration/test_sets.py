@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from edgebind.calibration import collecting, material, sets
+from edgebind.calibration import collecting, diagnosis, material, sets
 from edgebind.calibration.collecting import Opened
 from edgebind.errors import CalibrationError, OptionError
 from edgebind.manifest import Manifest, WindowSpec
@@ -208,6 +208,26 @@ def test_a_sensor_at_its_limit_is_told(walks: Path) -> None:
     write(walks / "1.csv", table)
     found = lines(collect(walks)) + lines(collect(walks), "warning")
     assert any("1.csv" in line and "touch the sensor's limit" in line for line in found)
+
+
+def test_from_where_to_where_each_channel_reaches(walks: Path) -> None:
+    tables = [np.loadtxt(walks / f"{place}.csv", delimiter=",", skiprows=1)[:, 1:] for place in range(6)]
+    for span, channel in zip(diagnosis.spans(collect(walks).looked, "imu", SPEC), range(6), strict=True):
+        assert span.channel == SPEC.channels[channel]
+        for pair, places in ((span.calibrated, (0, 1, 3, 4)), (span.judged, (2, 5))):
+            assert pair is not None
+            # The grid of the windows is not the sensor's, and peaks lie between.
+            values = np.concatenate([tables[place][:, channel] for place in places])
+            assert pair == pytest.approx((values.min(), values.max()), abs=0.35 * (values.max() - values.min()))
+            assert values.min() - 0.1 <= pair[0] < pair[1] <= values.max() + 0.1
+
+
+def test_pictures_of_few_grey_levels_are_told(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    for place in range(60):
+        Image.fromarray(random.integers(100, 130, (24, 32), dtype=np.uint8)).save(tmp_path / f"{place}.png")
+    made = collecting.collect([tmp_path], "thermal", sets.default_window("thermal"), home=tmp_path)
+    assert any("pictures use 30 of 256 grey levels" in line for line in lines(made, "warning"))
 
 
 def test_what_judges_must_not_reach_beyond_what_calibrates(walks: Path) -> None:
