@@ -80,22 +80,33 @@ def of_recordings(
     return Material(calibration, held_out, observed)
 
 
-def _of_sets(found: Sequence[tuple[Path, CalibrationSet]], description: Manifest, *, every_window: bool) -> Material:
-    own = [file for file, each in found if each.modality == description.modality]
+def set_of(modality: str, found: Sequence[tuple[Path, CalibrationSet]]) -> Path:
+    """The file of the one set that a tower is calibrated on.
+
+    Raises
+    ------
+    CalibrationError: there is none, or there are several.
+    """
+    own = [file for file, each in found if each.modality == modality]
     if len(own) != 1:
         raise CalibrationError(
-            f"{len(own) or 'no'} calibration sets of {description.modality}",
+            f"{len(own) or 'no'} calibration sets of {modality}",
             where=found[0][0],
             wanted="one for each tower",
             remedy="export one --modality at a time",
         )
-    opened = collecting.open_set(own[0], description.window)
-    require_sound(opened, own[0])
+    return own[0]
+
+
+def _of_sets(found: Sequence[tuple[Path, CalibrationSet]], description: Manifest, *, every_window: bool) -> Material:
+    file = set_of(description.modality, found)
+    opened = collecting.open_set(file, description.window)
+    require_sound(opened, file)
     places = [np.flatnonzero(each.calibrates) for each in opened.looked] if every_window else collecting.drawn(opened)
-    observed = _streamed(opened, own[0], places, description)
+    observed = _streamed(opened, file, places, description)
     judges = [np.flatnonzero(each.judges) for each in opened.looked]
-    held_out = _streamed(opened, own[0], judges, description)
-    return Material(_held(observed), _held(held_out), observed, {"calibration_set": _facts(opened, own[0], places)})
+    held_out = _streamed(opened, file, judges, description)
+    return Material(_held(observed), _held(held_out), observed, {"calibration_set": _facts(opened, file, places)})
 
 
 def require_sound(opened: Opened, file: Path) -> None:

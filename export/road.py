@@ -160,7 +160,10 @@ def _with_modalities(request: Request) -> Request:
     names = request.modalities or (
         starter.MODALITIES if request.checkpoint is None else modalities_of(request.checkpoint)
     )
-    if not material.sets_among(request.calibration):  # a set says whose it is
+    sets = material.sets_among(request.calibration)
+    for name in names if sets else ():
+        material.set_of(name, sets)
+    if not sets:  # which would say whose it is
         finding.require_owner(request.calibration, names)
     return replace(request, modalities=names)
 

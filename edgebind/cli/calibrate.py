@@ -77,11 +77,21 @@ def collect(
 
     file = out if out.suffix == ".json" else out / sets.FILE
     said, spec = units.parse(units_text), _window(modality, bundle)
+    _require_own(file, modality)
     opened = collecting.collect(recordings, modality, spec, home=file.parent, said=said, windows=windows, seed=seed)
     _show(opened, each_recording=False)
     material.require_sound(opened, file)
     sets.write(opened.set, file)
     click.echo(f"wrote {file}: {len(opened.set.recordings)} recordings, sha256 {opened.set.digest[:12]}")
+
+
+def _require_own(file: Path, modality: str) -> None:
+    """Refuse to replace what is no set, or another sensor's."""
+    from edgebind.calibration import sets
+    from edgebind.errors import OptionError
+
+    if file.exists() and (found := sets.read(file).modality) != modality:
+        raise OptionError("another sensor's set is there", where=file, wanted=modality, got=found)
 
 
 @command.command("check")

@@ -92,6 +92,24 @@ def test_recordings_grow_into_a_set(walks: Path, tmp_path: Path, capsys: pytest.
         assert recorded["samples"].shape == (3000, 6)
 
 
+def test_what_is_no_set_of_this_sensor_is_not_replaced(walks: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    precious = walks / "precious.json"
+    precious.write_text('{"format": "my own"}')
+    assert run("collect", walks, "--modality", "imu", "--out", precious) == 2
+    assert "not a calibration set" in capsys.readouterr().err
+    assert precious.read_text() == '{"format": "my own"}'
+    assert run("collect", walks, "--modality", "imu", "--out", walks) == 0
+    assert run("collect", walks, "--modality", "imu", "--out", walks) == 0  # its own may be
+    spec = sets.default_window("thermal")
+    sets.write(sets.CalibrationSet("thermal", spec, {}, (), _draw_of_thermal()), walks / sets.FILE)
+    assert run("collect", walks, "--modality", "imu", "--out", walks) == 2
+    assert "another sensor's set is there (wanted imu, got thermal)" in capsys.readouterr().err
+
+
+def _draw_of_thermal() -> sets.Draw:
+    return sets.Draw(aspects=("level", "contrast"), edges=((), ()))
+
+
 class Interrupted(ListSource):
     def __iter__(self) -> Iterator[Chunk]:
         yield from self.chunks

@@ -52,6 +52,20 @@ def test_every_window_is_seen(tmp_path: Path) -> None:
     assert ranges.read(made.folder).windows == sum(int(each.calibrates.sum()) for each in opened.looked)
 
 
+def test_a_tower_without_a_set_is_told_before_anything_is_loaded(tmp_path: Path) -> None:
+    opened = collecting.collect([IMU], "imu", sets.default_window("imu"), home=tmp_path)
+    sets.write(opened.set, tmp_path / "imu.json")
+    stages: list[str] = []
+    with pytest.raises(CalibrationError, match=r"imu\.json: no calibration sets of thermal .*one --modality at a time"):
+        list(
+            export(
+                Request("int8", tmp_path / "out", calibration=(tmp_path / "imu.json",)),
+                lambda _, stage: stages.append(stage),
+            )
+        )
+    assert stages == []
+
+
 @pytest.mark.parametrize(
     ("request_", "kind", "line"),
     [
