@@ -26,7 +26,6 @@ def measure(folder: Path, *, backend: str = "auto", batch: int = 1, threads: int
     `start_to_first_ms`: from the start of the process to the first embedding; `load_ms` and `first_ms` are of it.
     `rss_mb`: host memory after ten calls, `peak_mb` the most at any time, `rss_before_mb` before the bundle was opened
     (Python, NumPy and edgebind). `device_mb`: GPU memory that loading took, where there is a GPU. 1 MB is 10⁶ bytes.
-    `build_s`: what it took to build the engine, where one was built.
 
     Raises
     ------
@@ -68,10 +67,10 @@ def _run(folder: str, backend: str, batch: int, threads: int | None, begun: int)
             "rss_mb": _memory_mb("VmRSS"),
             "peak_mb": _memory_mb("VmHWM"),
         }
-        after, build_s = device_memory.free_mb(), getattr(one.opened.backend, "build_s", None)
+        after = device_memory.free_mb()
     if free is not None and after is not None:
         found["device_mb"] = round(free - after, 1)
-    return found if build_s is None else {**found, "build_s": build_s}
+    return found
 
 
 def _memory_mb(key: str) -> float | None:

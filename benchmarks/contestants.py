@@ -37,11 +37,13 @@ class Contestant:
 
     def describe(self) -> dict[str, Any]:
         """What a report says of it before any call."""
+        build_s = getattr(self.opened.backend, "build_s", None)  # of backends that have engines
         return {
             "bundle": str(self.folder),
             "backend": self.opened.backend.name,
             "precision": self.opened.manifest.precision,
             "load_ms": self.load_ms,
+            **({} if build_s is None else {"build_s": build_s}),
         }
 
 

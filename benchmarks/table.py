@@ -11,6 +11,7 @@ Report = Mapping[str, Any]
 Result = Mapping[str, Any]
 
 COLUMNS: dict[str, Callable[[Result], float | None]] = {
+    "build s": lambda row: row.get("build_s"),
     "load ms": lambda row: row["load_ms"],
     "first ms": lambda row: row.get("first_ms"),
     "gpu ms": lambda row: row.get("device_ms"),
@@ -26,7 +27,6 @@ COLUMNS: dict[str, Callable[[Result], float | None]] = {
 }
 """Title -> its number in a result; a column without any number is left out."""
 COLD = {
-    "build s": "build_s",
     "start to first ms": "start_to_first_ms",
     "host MB": "rss_mb",
     "at most MB": "peak_mb",
@@ -88,7 +88,13 @@ def _number(value: float | None) -> str:
 
 def notes(report: Report) -> list[str]:
     """What a reader must know beside the numbers."""
-    return [*_roof(report), *_unsteady(report), *_held_back(report["machine"]), *_missing(report)]
+    return [
+        *_roof(report),
+        *_over_device(report),
+        *_unsteady(report),
+        *_held_back(report["machine"]),
+        *_missing(report),
+    ]
 
 
 def _roof(report: Report) -> Iterator[str]:
@@ -101,6 +107,14 @@ def _roof(report: Report) -> Iterator[str]:
                 f"{roof['intensity']:.0f} operations a byte; {roof['gops']:.1f} of {roof['attainable_gops']:.1f} Gop/s "
                 f"within reach ({roof['of_attainable_percent']:.0f} %, bound by {roof['bound_by']})"
             )
+
+
+def _over_device(report: Report) -> Iterator[str]:
+    named = names(report)
+    for row in report["results"]:
+        if row.get("device_ms"):
+            times = row["p50_ms"] / row["device_ms"]
+            yield f"{_name(named, row)}, batch {row['batch']}: a call takes {times:.2f} times what the GPU itself is busy"
 
 
 def _unsteady(report: Report) -> Iterator[str]:

@@ -95,8 +95,8 @@ class TensorRTBackend(Closing):
         BackendError: not one input and one output, or the GPU's memory is full.
         """
         self._trt, self._gpu, self._where = flavour.trt, gpu, loaded.file.path
-        self.build_s: float | None = loaded.file.seconds if loaded.file.built else None
-        """Seconds that building the engine took; None for one that was found."""
+        self.build_s: float = loaded.file.seconds
+        """Seconds that building the engine took, now or when it was put into the cache."""
         self._input, self._output = self._ends(loaded.engine)
         self.input_name, self.output_name = self._input.name, self._output.name
         self._most = max(profile.max for profile in loaded.file.key.profiles)

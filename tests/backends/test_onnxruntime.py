@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
+import onnxruntime
 import pytest
 
+from edgebind.backends import onnxruntime as runtime
 from edgebind.backends.onnxruntime import OnnxRuntimeBackend, graph_name
 from edgebind.errors import BackendError
 from tests import bundles
@@ -64,6 +67,19 @@ def test_a_closed_encoder_says_so(tmp_path: Path) -> None:
     backend.close()
     with pytest.raises(BackendError, match=r"e\.onnx: the encoder is closed"):
         backend.infer(feed)
+
+
+@pytest.mark.parametrize(("release", "spins"), [("1.20.1", "0"), ("1.25.0", "0"), ("1.26.0", "1"), ("2.0.0", "1")])
+def test_threads_wait_awake_only_where_their_patience_can_be_bounded(tmp_path: Path, release: str, spins: str) -> None:
+    path = tmp_path / "e.onnx"
+    path.write_bytes(bundles.encoder())
+    module = SimpleNamespace(__version__=release, SessionOptions=onnxruntime.SessionOptions)
+    options = runtime._options(module, path, 2, True)
+    assert options.get_session_config_entry("session.intra_op.allow_spinning") == spins
+    if spins == "1":
+        assert options.get_session_config_entry("session.force_spinning_stop") == "1"
+        assert options.get_session_config_entry("session.intra_op.spin_duration_us") == "100"
+    assert options.intra_op_num_threads == 2
 
 
 def test_what_is_no_graph_is_one_clear_line(tmp_path: Path) -> None:
