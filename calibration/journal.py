@@ -1,6 +1,7 @@
 """What a search has measured, one line each, so that a search that is killed goes on where it was.
 
-    {"format": "edgebind-search/1", "key": "9f2c..."}                the graph, the ranges, the windows
+    {"format": "edgebind-search/1", "key": "9f2c..."}                the graph, the windows, the labels
+    {"found": {"ranges": ..., ...}}                                  the calibration that the search is about
     {"times_ms": {"conv1": [0.041, 0.013], ...}}                     the processor's time, measured once
     {"float": ["head"], "comparison": {"cosine_mean": 0.9993, ...}}  one choice of layers
 
@@ -17,10 +18,12 @@ from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from edgebind import atomic
 from edgebind.calibration.batches import Batch
 from edgebind.calibration.gate import Comparison
-from edgebind.calibration.ranges import Ranges
 from edgebind.errors import GateError
 
 FORMAT = "edgebind-search/1"
@@ -32,6 +35,8 @@ class Journal:
     def __init__(self, path: Path | None, key: str, layers: Sequence[str]) -> None:
         self._path = path
         self._header = {"format": FORMAT, "key": key}
+        self.found: dict[str, Any] | None = None
+        """The calibration that the measurements belong to, as `carry` was given it."""
         self._layers = frozenset(layers)
         self._comparisons: dict[frozenset[str], Comparison] = {}
         self.times: dict[str, list[float]] | None = None
@@ -40,6 +45,10 @@ class Journal:
             self._take(line)
         self.resumed = len(self._comparisons)
         """How many measurements were there already."""
+
+    def carry(self, found: dict[str, Any]) -> None:
+        """Keep a calibration, as JSON holds it, once something is measured."""
+        self.found = found
 
     def find(self, quantised: Collection[str]) -> Comparison | None:
         """What was measured with the layers `quantised` in INT8."""
@@ -88,6 +97,8 @@ class Journal:
         return [line for line in lines[1:] if line]
 
     def _take(self, line: dict[str, Any]) -> None:
+        if "found" in line:
+            self.found = line["found"]
         if "times_ms" in line:
             self.times = line["times_ms"]
         if "comparison" in line:
@@ -101,7 +112,7 @@ class Journal:
             begins = not self._path.exists()
             with open(self._path, "a", encoding="utf-8") as stream:
                 # A halved line in front of us ends here, and is left out; an empty one costs nothing.
-                for item in (self._header, line) if begins else (line,):
+                for item in (self._header, {"found": self.found}, line) if begins else (line,):
                     stream.write(("" if begins else "\n") + json.dumps(item) + "\n")
                 stream.flush()
                 os.fsync(stream.fileno())
@@ -115,9 +126,15 @@ def _parsed(line: str) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def key(ranges: Ranges, batches: Sequence[Batch], labels: Any) -> str:
-    """What a measurement depends on, besides the choice of layers: graph, ranges, windows, labels."""
-    digest = hashlib.sha256(ranges.to_json().encode())  # holds the graph's own hash
+def key(graph: str, batches: Sequence[Batch], labels: NDArray[np.float32], given: str = "") -> str:
+    """What a search depends on, besides the choice of layers.
+
+    Parameters
+    ----------
+    graph: its fingerprint.
+    given: whatever else decides about the calibration.
+    """
+    digest = hashlib.sha256(f"{graph} {given}".encode())
     for batch in batches:
         digest.update(batch.inputs.tobytes())
     digest.update(labels.tobytes())

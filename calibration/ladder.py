@@ -15,7 +15,6 @@ from typing import Any
 
 from edgebind import cpu
 from edgebind.calibration import emulation, engine, gate, qdq, sensitivity
-from edgebind.calibration import journal as journal_
 from edgebind.calibration.batches import Batch, count, spread
 from edgebind.calibration.gate import Bars, Comparison
 from edgebind.calibration.journal import Journal
@@ -106,7 +105,7 @@ def climb(
     held_out: Sequence[Batch],
     bars: Bars,
     aim: Bars,
-    state: Path | None = None,
+    journal: Journal,
     to_half: ToHalf | None = None,
 ) -> Outcome:
     """Write the three graphs; while they miss `bars`, or `aim` at little cost, return more layers to float.
@@ -114,15 +113,13 @@ def climb(
     Parameters
     ----------
     to_half: makes FP16 of what is not INT8 in the TensorRT graph; None leaves it in float32.
-    state: file for what the search measures, so that one that is killed can go on; gone when the climb has ended.
+    journal: what the search has measured, so that one that is killed can go on; its file is gone when the climb has ended.
 
     Raises
     ------
     GateError: the bars are missed even with a single layer left in INT8.
     """
     windows = subject.affordable(calibration, SEARCH_GIGAMACS, SEARCH_WINDOWS)
-    key = journal_.key(ranges, windows, subject.bank.embeddings)
-    journal = Journal(state, key, [layer.name for layer in subject.layers])
     gate_ = _Gate(subject, ranges, held_out)
     outcome = _passed(gate_, windows, journal, bars, aim)
     return outcome if to_half is None else gate_.halved(outcome, to_half, bars, aim)

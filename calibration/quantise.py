@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from edgebind import cpu
 from edgebind.calibration import gate, ladder, observers, qdq, speed
+from edgebind.calibration import journal as journal_
 from edgebind.calibration import ranges as ranges_
 from edgebind.calibration.batches import Batch, count
 from edgebind.calibration.gate import Bars, Comparison
+from edgebind.calibration.journal import Journal
 from edgebind.calibration.ladder import Outcome, ToHalf
 from edgebind.calibration.ranges import Ranges
 from edgebind.calibration.speed import Speed
@@ -84,10 +86,11 @@ def quantise(
     if not subject.layers:
         raise CalibrationError("no layer that could be quantised", where=graph, remedy="use --precision fp16")
     calibration = subject.affordable(calibration, 1000, 512, least=2 * LEAST_CALIBRATION)
-    found = Found(ranges) if ranges is not None else _calibrated(subject, calibration, observed)
+    journal = _journal(state, subject, calibration, ranges, observed is not None)
+    found = Found(ranges) if ranges is not None else _calibration_of(journal, subject, calibration, observed)
     chosen = found.ranges
     held_out = subject.affordable(held_out, 600, 1024, least=2 * LEAST_GATE)
-    outcome = ladder.climb(subject, chosen, calibration, held_out, bars, aim, state, to_half)
+    outcome = ladder.climb(subject, chosen, calibration, held_out, bars, aim, journal, to_half)
     progress("speed of INT8 against FP32")
     fast = qdq.U8S8 if cpu.sums_in_32_bits() else qdq.U8U8
     race = speed.measure(graph, outcome.files[fast.file], held_out[0].inputs[:1])
@@ -106,6 +109,34 @@ class Found:
     """Mean cosine of every observer and scaling of weights that was tried; none where ranges were known before."""
     trials: Sequence[Trial] = ()
     """Transforms that were tried."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """What JSON can hold; `from_dict` reads it."""
+        return {"ranges": self.ranges.to_json(), "scores": self.scores, "trials": [asdict(of) for of in self.trials]}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Found:
+        trials = tuple(Trial(**of) for of in data["trials"])
+        return cls(ranges_.from_json(data["ranges"]), dict(data["scores"]), trials)
+
+
+def _journal(
+    state: Path | None, subject: Subject, calibration: Sequence[Batch], ranges: Ranges | None, streamed: bool
+) -> Journal:
+    given = f"{streamed} {'' if ranges is None else ranges.to_json()}"
+    key = journal_.key(ranges_.fingerprint(subject.graph), calibration, subject.bank.embeddings, given)
+    return Journal(state, key, [layer.name for layer in subject.layers])
+
+
+def _calibration_of(
+    journal: Journal, subject: Subject, calibration: Sequence[Batch], observed: Iterable[Batch] | None
+) -> Found:
+    """That of the search which goes on, or a new one."""
+    if journal.found is not None:
+        return Found.from_dict(journal.found)
+    found = _calibrated(subject, calibration, observed)
+    journal.carry(found.to_dict())
+    return found
 
 
 def _calibrated(subject: Subject, calibration: Sequence[Batch], observed: Iterable[Batch] | None) -> Found:

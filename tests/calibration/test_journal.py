@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from edgebind.calibration import gate, journal, ranges
+from edgebind.calibration import gate, journal
 from edgebind.calibration.batches import Batch
 from edgebind.calibration.gate import Bars, Comparison
 from edgebind.calibration.journal import Journal
@@ -52,15 +52,23 @@ def test_a_halved_line_is_left_out(tmp_path: Path, cut: int) -> None:
     assert Journal(path, "key", LAYERS).find(["g"]) == FOUND
 
 
-def test_the_key_knows_ranges_windows_and_labels(encoder: Path, walks: list[Batch], bank: LabelBank) -> None:
-    spans = ranges.collect(encoder, walks[:2])
+def test_the_key_knows_graph_windows_labels_and_what_was_given(walks: list[Batch], bank: LabelBank) -> None:
     keys = {
-        journal.key(spans["minmax"], walks[:1], bank.embeddings),
-        journal.key(spans["entropy"], walks[:1], bank.embeddings),
-        journal.key(spans["minmax"], walks[1:2], bank.embeddings),
-        journal.key(spans["minmax"], walks[:1], bank.embeddings[:2]),
+        journal.key("graph", walks[:1], bank.embeddings),
+        journal.key("other", walks[:1], bank.embeddings),
+        journal.key("graph", walks[1:2], bank.embeddings),
+        journal.key("graph", walks[:1], bank.embeddings[:2]),
+        journal.key("graph", walks[:1], bank.embeddings, "ranges"),
     }
-    assert len(keys) == 4
+    assert len(keys) == 5
+
+
+def test_the_calibration_comes_with_the_first_measurement(tmp_path: Path) -> None:
+    first = Journal(tmp_path / "state", "key", LAYERS)
+    first.carry({"ranges": "these"})
+    assert not (tmp_path / "state").exists()
+    first.note(["c1"], FOUND)
+    assert Journal(tmp_path / "state", "key", LAYERS).found == {"ranges": "these"}
 
 
 def test_a_verdict_ends_a_search(spoilt_encoder: Path, walks: list[Batch], bank: LabelBank, tmp_path: Path) -> None:

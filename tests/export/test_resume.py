@@ -44,5 +44,7 @@ def test_an_export_that_is_killed_goes_on_where_it_was(towers: dict[str, Path], 
     again = run("import sys; from edgebind.cli import main; sys.exit(main(sys.argv[1:]))", arguments)
     assert again.returncode == 2
     assert "going on with a search of 3 measurements" in again.stderr
+    assert "imu: ranges of" in killed.stderr
+    assert "imu: ranges of" not in again.stderr  # nor is it calibrated again
     assert "drifts too far from FP32" in again.stderr.splitlines()[-1]
     assert not out.exists() or list(out.iterdir()) == []
