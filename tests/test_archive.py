@@ -35,6 +35,50 @@ def read_or_refuse(path: Path, data: bytes) -> bool:
     return False
 
 
+def rows_or_refusal(path: Path, data: bytes) -> bool:
+    path.write_bytes(data)
+    kept = []
+    try:
+        with archive.rows(path, "samples") as found:
+            kept = [] if found is None else list(found)
+    except RecordingError as error:
+        assert str(path) in str(error) and "\n" not in str(error)
+        return True
+    assert not kept or np.array_equal(np.stack(kept), np.random.default_rng(0).normal(size=(50, 6)))
+    return False
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_rows_of_damaged_files(tmp_path: Path, packed: bool) -> None:
+    data = written(packed=packed)
+    assert not rows_or_refusal(tmp_path / "x.npz", data)
+    assert all(rows_or_refusal(tmp_path / "x.npz", data[:length]) for length in range(0, len(data), 17))
+    for place in range(0, len(data), 9):
+        harmed = bytearray(data)
+        harmed[place] ^= 0xFF
+        rows_or_refusal(tmp_path / "x.npz", bytes(harmed))
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("shape", [(4, 3, 5), (7,), (0, 3, 3)])
+def test_rows_are_numpys(tmp_path: Path, order: str, shape: tuple[int, ...]) -> None:
+    values = np.asarray(np.random.default_rng(1).integers(0, 999, shape), np.uint16, order=order)  # type: ignore[call-overload]
+    np.savez_compressed(tmp_path / "x.npz", frames=values)
+    with archive.rows(tmp_path / "x.npz", "frames") as found:
+        assert found is not None
+        assert (found.shape, found.dtype, len(found)) == (shape, values.dtype, shape[0])
+        for row, expected in zip(found, values, strict=True):
+            np.testing.assert_array_equal(row, expected)
+    with archive.rows(tmp_path / "x.npz", "other") as found:
+        assert found is None
+
+
+def test_rows_of_objects_are_refused(tmp_path: Path) -> None:
+    np.savez(tmp_path / "x.npz", frames=np.array([None, {}]))
+    with pytest.raises(RecordingError, match="no NPZ file of plain arrays"), archive.rows(tmp_path / "x.npz", "frames"):
+        pass
+
+
 def test_only_what_is_asked_for(tmp_path: Path) -> None:
     np.savez(tmp_path / "x.npz", times=TIMES, other=np.array([None]))  # an object that nobody asks for
     found = archive.read(tmp_path / "x.npz", NAMES)

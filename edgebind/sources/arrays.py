@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,32 +57,46 @@ class ArraySource(Closing):
         self._chunk = max(1, round(chunk_seconds * NANOSECONDS))
 
     def __iter__(self) -> Iterator[Chunk]:
-        times, values = self._read()
         if self._is_camera:
-            self._check_frames(times, values)
-            for index in range(len(times)):
-                frame = to_physical(values[index], self.modality, self._units, self._row(index))
-                yield Chunk(times[index : index + 1], frame[None], self.name)
+            yield from self._frames()
             return
+        times, values = self._read()
         samples = values.astype(np.float32)
         plausible = Plausible(self._spec, self.name)
         plausible.check(times, samples, self._row)
         plausible.finish()
         yield from pieces(times, samples, self._chunk, self.name)
 
+    def _frames(self) -> Iterator[Chunk]:
+        """One after the other, since an hour of them fits no memory."""
+        with archive.rows(self.path, "frames") as frames:
+            if frames is None:
+                self._refuse_absence("frames")
+            self._check_shape(frames, "frames")
+            times = self._times(archive.read(self.path, ("times",)).get("times"), len(frames))
+            back = np.flatnonzero(np.diff(times) < 0)
+            if len(back):
+                raise RecordingError("time goes backwards", where=self._row(int(back[0]) + 1))
+            for index, values in enumerate(frames):
+                self._check_frame(values, index)
+                frame = to_physical(values, self.modality, self._units, self._row(index))
+                yield Chunk(times[index : index + 1], frame[None], self.name)
+
     def _row(self, row: int) -> str:
         return f"{self.name}, row {row}"
 
     def _read(self) -> tuple[Times, Array]:
-        key = "frames" if self._is_camera else "samples"
-        arrays = archive.read(self.path, (key, "times"))
-        if key not in arrays:
-            raise RecordingError(f"no array {key!r}", where=self.path, wanted=f"{key} and times")
-        values = arrays[key]
-        self._check_shape(values, key)
+        arrays = archive.read(self.path, ("samples", "times"))
+        if "samples" not in arrays:
+            self._refuse_absence("samples")
+        values = arrays["samples"]
+        self._check_shape(values, "samples")
         return self._times(arrays.get("times"), len(values)), values
 
-    def _check_shape(self, values: Array, key: str) -> None:
+    def _refuse_absence(self, key: str) -> NoReturn:
+        raise RecordingError(f"no array {key!r}", where=self.path, wanted=f"{key} and times")
+
+    def _check_shape(self, values: Array | archive.Rows, key: str) -> None:
         if values.dtype.kind not in "uif":
             raise RecordingError(f"{key} are no numbers", where=self.path, got=f"dtype {values.dtype}")
         if self._is_camera:
@@ -109,10 +123,6 @@ class ArraySource(Closing):
             return even_times(0, count, self._rate)
         return times.astype(np.int64)
 
-    def _check_frames(self, times: Times, frames: Array) -> None:
-        back = np.flatnonzero(np.diff(times) < 0)
-        if len(back):
-            raise RecordingError("time goes backwards", where=self._row(int(back[0]) + 1))
-        if frames.dtype.kind == "f" and not np.isfinite(frames).all():
-            index = int(np.argwhere(~np.isfinite(frames))[0][0])
+    def _check_frame(self, frame: Array, index: int) -> None:
+        if frame.dtype.kind == "f" and not np.isfinite(frame).all():
             raise RecordingError("not a number", where=self._row(index), wanted="finite values", got="NaN or infinity")

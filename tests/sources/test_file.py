@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,20 @@ def test_frames_in_npz_keep_their_dtype(tmp_path: Path) -> None:
     assert len(chunks) == 5
     assert chunks[0].samples.dtype == np.uint16
     np.testing.assert_array_equal(np.concatenate([c.samples for c in chunks]), frames)
+
+
+def test_ten_times_the_frames_take_the_same_memory(tmp_path: Path) -> None:
+    def peak(count: int) -> int:
+        path = npz(tmp_path, times=stamps(count, 8.0), frames=np.zeros((count, 64, 80), np.float32))
+        tracemalloc.start()
+        try:
+            with open_recording(path, "thermal", CAMERA) as source:
+                assert sum(len(chunk) for chunk in source) == count
+            return tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+    assert peak(200) < peak(20) + 50_000
 
 
 def test_frames_without_times_run_at_the_bundles_rate(tmp_path: Path) -> None:
