@@ -260,7 +260,7 @@ def test_the_command_writes_and_refuses(tmp_path: Path) -> None:
 
     done = run(IMU, THERMAL, "--out", tmp_path / "models")
     assert done.exit_code == 0, done.output
-    assert f"ensemble  {tmp_path / 'models' / 'imu-int8'}, of imu-int8-prepare, imu-int8-encoder" in done.output
+    assert f"ensemble  {tmp_path / 'models' / 'imu-int8'}, with imu-int8-prepare, imu-int8-encoder" in done.output
     two = run(IMU, THERMAL, "--engine", tmp_path / "e.engine", "--out", tmp_path / "other")
     assert isinstance(two.exception, EdgebindError)
     assert "an engine is of one bundle (got 2 bundles)" in str(two.exception)

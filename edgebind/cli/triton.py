@@ -51,6 +51,6 @@ def command(
     serving = triton.Serving(device, engine, batch, delay, frames)
     for folder in folders:
         *steps, name = triton.export(folder, out, serving)
-        click.echo(f"ensemble  {out / name}, of {', '.join(steps)}")
+        click.echo(f"ensemble  {out / name}, with {', '.join(steps)}")
     if engine is None and device == "gpu":
         click.echo("ONNX Runtime serves them; an INT8 bundle gains its speed on a GPU from --engine only", err=True)
