@@ -131,7 +131,8 @@ class _Converter:
         """Whether a node is computed in half: by its operator, its place in the graph and its constants."""
         if node.op_type in KEPT or node.output[0] in self._tail:
             return False
-        if node.output[0].removesuffix(".product") in self._keep:  # of a layer with a bias, in a TensorRT graph
+        # A layer of a TensorRT graph may add its bias or its correction in a node of its own, which has the layer's name.
+        if any(node.output[0].removesuffix(suffix) in self._keep for suffix in ("", ".product", ".uncorrected")):
             return False
         if node.op_type == "QuantizeLinear":  # reads what is there, for a Cast would stand between it and its producer
             return self._stored.get(node.input[0]) == HALF and self._is_half(node.input[1])

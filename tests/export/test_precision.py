@@ -150,10 +150,15 @@ def test_an_int8_graph_that_was_smoothed_and_corrected_builds(
     windows = np.random.default_rng(2).normal(size=(48, 12, 32)).astype(np.float32)
     subject = Subject.of(graph, Batch("x", windows), LabelBank.empty(16), tmp_path, lambda stage: None)
     found, _ = trial.improve(subject, ranges.collect(graph, [Batch("x", windows)])["minmax"], [Batch("x", windows)])
-    assert found.rewrites.scalings and found.rewrites.corrections
+    assert found.rewrites.scalings
+    assert "raw" in found.rewrites.corrections  # the head, which has no bias of its own
     qdq.write(graph, found, qdq.TENSORRT, tmp_path / "int8.onnx")
     to_fp16(tmp_path / "int8.onnx", tmp_path / "encoder.onnx")
     assert compile_rtx(tmp_path / "encoder.onnx") > 0
+    to_fp16(tmp_path / "int8.onnx", tmp_path / "kept.onnx", keep=["raw", "b1.mlp.fc1.product"])
+    of, kept = types(tmp_path / "encoder.onnx"), types(tmp_path / "kept.onnx")
+    for name in ("raw.uncorrected", "b1.mlp.fc1.product"):
+        assert (of[name], kept[name]) == (HALF, FLOAT), name
 
 
 def test_layers_that_the_ladder_returned_are_half_too(
