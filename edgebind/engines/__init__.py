@@ -127,7 +127,5 @@ def engine_for(
     return EngineFile(path, wanted, True, why, plan.seconds)
 
 
-def _found(path: Path) -> EngineFile:
-    note, _ = store.read_note(path)
-    assert note is not None  # `find` has just read it
-    return EngineFile(path, note.key, False, "", note.seconds)
+def _found(found: store.Found) -> EngineFile:
+    return EngineFile(found.path, found.note.key, False, "", found.note.seconds)

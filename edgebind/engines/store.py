@@ -43,6 +43,14 @@ class Note:
         return json.dumps({**data, "seconds": self.seconds}, indent=1) + "\n"
 
 
+@dataclass(frozen=True, slots=True)
+class Found:
+    """An engine of the cache that fits."""
+
+    path: Path
+    note: Note
+
+
 def default_cache() -> Path:
     """`EDGEBIND_CACHE`, else `edgebind` in the user's cache folder, as the XDG base directory specification places it."""
     if place := os.environ.get("EDGEBIND_CACHE"):
@@ -58,27 +66,26 @@ def path_of(cache: Path, key: EngineKey) -> Path:
     return folder_of(cache, key) / f"{key.digest}.engine"
 
 
-def find(cache: Path, wanted: EngineKey) -> tuple[Path | None, str]:
+def find(cache: Path, wanted: EngineKey) -> tuple[Found | None, str]:
     """(an engine that fits, "") or (None, why there is none). The engine of exactly that key comes first."""
     exact = path_of(cache, wanted)
     others = sorted(path for path in folder_of(cache, wanted).glob("*.engine") if path != exact)
-    reason = "no engine of this bundle is in the cache"
+    reasons = []
     for path in (exact, *others):
         if path.exists() or path.with_suffix(".json").exists():
-            why = refusal(path, wanted)
-            if not why:
-                return path, ""
-            if reason.startswith("no engine"):
-                reason = f"{path.name}: {why}"
-    return None, reason
+            note, why = fitting(path, wanted)
+            if note is not None:
+                return Found(path, note), ""
+            reasons.append(f"{path.name}: {why}")
+    return None, reasons[0] if reasons else "no engine of this bundle is in the cache"
 
 
-def refusal(path: Path, wanted: EngineKey) -> str:
-    """Why the engine at `path` is not loaded; empty if it fits and every byte is its own."""
+def fitting(path: Path, wanted: EngineKey) -> tuple[Note | None, str]:
+    """The note of the engine at `path`, if it fits and every byte is its own; else None and why it is not loaded."""
     note, why = read_note(path)
-    if note is None:
-        return why
-    return note.key.mismatch(wanted) or damage(path, note)
+    if note is not None:
+        why = note.key.mismatch(wanted) or damage(path, note)
+    return (None if why else note), why
 
 
 def read_note(path: Path) -> tuple[Note | None, str]:
