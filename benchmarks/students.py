@@ -2,8 +2,8 @@
 
     student, ONNX Runtime, FP32      against      ImageBind's tower, PyTorch eager, FP32
 
-All of one modality take turns, round by round, so that a drifting clock hits them alike. Weights are random, from a seed:
-a multiplication takes as long whatever it multiplies.
+All of one modality take turns, round by round in an order drawn anew, so that a drifting clock hits them alike. Weights are
+random, from a seed: a multiplication takes as long whatever it multiplies.
 
 python -m edgebind.benchmarks.students --out benchmarks/results/students-cpu.json
 """
@@ -57,7 +57,8 @@ def _race(modality: str, seconds: float, threads: int) -> list[dict[str, Any]]:
     with tempfile.TemporaryDirectory() as scratch:
         for name in students.names(modality):
             facts[name], calls[name] = _student(name, Path(scratch), threads)
-    rows = latency.race(calls, seconds=seconds)
+    # In a new order each round: whoever always followed ImageBind's tower would find its caches full of it.
+    rows = latency.rounds(calls, seconds=seconds, shuffle=True).latencies()
     # By the processor's time: on a busy machine a long call is always interrupted, which would flatter the students.
     slow = rows[0].cpu_ms
     return [{**row.to_dict(), **facts[row.name], "times_faster": round(slow / row.cpu_ms, 1)} for row in rows]
