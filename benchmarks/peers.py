@@ -258,11 +258,11 @@ def _lines(found: dict[str, Any]) -> Iterator[str]:
     for row in found["results"]:
         low, high = row["interval"]
         yield (
-            f"  {row['name']:24} {row['p50_ms']:9.2f} ms median {row['cpu_ms']:9.2f} ms of the processor"
+            f"  {row['name']:33} {row['p50_ms']:9.2f} ms median {row['cpu_ms']:9.2f} ms of the processor"
             f" {row['times_faster']:7.3f}x [{low:.3f}, {high:.3f}] {row['cpu_times_faster']:7.3f}x of the processor"
         )
     for name, figures in found["outside"].items():
-        yield f"  {name:24} {figures}"
+        yield f"  {name:33} {figures}"
     share, spent = roof["of_attainable_percent"], roof["of_attainable_by_processor_percent"]
     reach = f"{roof['attainable_gops']:.0f} Gop/s, bound by {roof['bound_by']}"
     yield f"  {share:.0f} % of what is within reach ({reach}); by the processor's time {spent:.0f} %"

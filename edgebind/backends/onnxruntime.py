@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,8 @@ def graph_name(manifest: Manifest, *, vnni: bool | None = None, arm: bool | None
     return wanted if wanted in manifest.files else "encoder.onnx"
 
 
+Provider = tuple[str, dict[str, str]]
+"""ONNX Runtime's name of it, and its options."""
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider", "tensorrt": "TensorrtExecutionProvider"}
 """How people call them -> how ONNX Runtime does."""
 
@@ -44,7 +47,13 @@ class OnnxRuntimeBackend(Closing):
     """One ONNX graph on the CPU with a bounded number of threads, or on a GPU through one of ONNX Runtime's providers."""
 
     def __init__(
-        self, graph: Path, *, threads: int | None = None, optimise: bool = True, provider: str = "cpu"
+        self,
+        graph: Path,
+        *,
+        threads: int | None = None,
+        optimise: bool = True,
+        provider: str = "cpu",
+        precision: str = "fp32",
     ) -> None:
         """Load `graph`.
 
@@ -53,6 +62,7 @@ class OnnxRuntimeBackend(Closing):
         threads: upper bound; None takes one for a small graph, and `edgebind.cpu.default_threads()` for others.
         optimise: False runs the graph as written, so that a Q/DQ graph shows its own accuracy.
         provider: one of `PROVIDERS`; layers that it does not have run on the CPU.
+        precision: of the graph, which the TensorRT provider must be told.
 
         Raises
         ------
@@ -61,7 +71,7 @@ class OnnxRuntimeBackend(Closing):
         """
         self.graph = graph
         self.name = "onnxruntime" if provider == "cpu" else f"onnxruntime-{provider}"
-        self._session = _session(graph, threads, optimise, provider)
+        self._session = _session(graph, threads, optimise, _providers(provider, precision))
         self.threads: int = self._session.get_session_options().intra_op_num_threads
         inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
         if len(inputs) != 1 or len(outputs) != 1:
@@ -79,7 +89,7 @@ class OnnxRuntimeBackend(Closing):
     ) -> OnnxRuntimeBackend:
         # What the CPU's integer kernels want differs from what a GPU's do.
         graph = graph_name(manifest) if provider == "cpu" else "encoder.onnx"
-        return cls(folder / graph, threads=threads, provider=provider)
+        return cls(folder / graph, threads=threads, provider=provider, precision=manifest.precision)
 
     def infer(self, feed: Feed) -> dict[str, NDArray[np.float32]]:
         """Run one batch: {input: (batch, ...)} -> {output: (batch, dim)}.
@@ -102,7 +112,7 @@ class OnnxRuntimeBackend(Closing):
         self._session = None
 
 
-def _session(graph: Path, threads: int | None, optimise: bool, provider: str) -> Any:
+def _session(graph: Path, threads: int | None, optimise: bool, providers: Sequence[Provider]) -> Any:
     try:
         import onnxruntime
     except ImportError as error:
@@ -111,23 +121,24 @@ def _session(graph: Path, threads: int | None, optimise: bool, provider: str) ->
         raise BackendError("no such graph", where=graph)
     if threads is not None and threads < 1:
         raise OptionError("threads out of range", wanted="at least 1", got=threads)
-    _require(provider)
+    name = providers[0][0]
+    _require(name)
     options = _options(onnxruntime, graph, threads, optimise)
     try:
-        session = onnxruntime.InferenceSession(str(graph), options, providers=_providers(provider))
+        session = onnxruntime.InferenceSession(str(graph), options, providers=list(providers))
     except Exception as error:  # onnxruntime's exceptions share no base class
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise BackendError(f"onnxruntime cannot load it: {reason[:300]}", where=graph) from error
-    if session.get_providers()[0] != PROVIDERS[provider]:  # it says so in its log only, and takes the CPU
+    if session.get_providers()[0] != name:  # it says so in its log only, and takes the CPU
         raise MissingDependencyError(
-            f"onnxruntime's {PROVIDERS[provider]} does not start here",
+            f"onnxruntime's {name} does not start here",
             remedy="its libraries of CUDA, cuDNN or TensorRT are missing",
         )
     return session
 
 
-def _require(provider: str) -> None:
-    reason = why_not(provider)
+def _require(name: str) -> None:
+    reason = why_not(next(provider for provider, known in PROVIDERS.items() if known == name))
     if reason:
         remedy = "pip install onnxruntime-gpu; on a Jetson, NVIDIA's own wheel for its JetPack"
         raise MissingDependencyError(reason, remedy=cuda.driver().reason or remedy)
@@ -170,14 +181,25 @@ def _options(onnxruntime: Any, graph: Path, threads: int | None, optimise: bool)
     return options
 
 
-def _providers(provider: str) -> list[Any]:
-    """The provider with its options, and the CPU for what it lacks."""
-    if provider == "cpu":
-        return [PROVIDERS["cpu"]]
-    if provider == "cuda":
-        return [(PROVIDERS["cuda"], {"use_tf32": "0"}), PROVIDERS["cpu"]]  # FP32 is FP32
+def _providers(provider: str, precision: str) -> list[Provider]:
+    """The provider with its options, and after it those that run what it lacks."""
+    processor: Provider = (PROVIDERS["cpu"], {})
+    gpu: Provider = (PROVIDERS["cuda"], {"use_tf32": "0"})  # FP32 is FP32
+    if provider != "tensorrt":
+        return [gpu, processor] if provider == "cuda" else [processor]
     from edgebind.engines import store
 
-    cache = str(store.default_cache() / "onnxruntime")
-    kept = {"trt_engine_cache_enable": "1", "trt_engine_cache_path": cache, "trt_timing_cache_enable": "1"}
-    return [(PROVIDERS["tensorrt"], kept), (PROVIDERS["cuda"], {"use_tf32": "0"}), PROVIDERS["cpu"]]
+    return [
+        (
+            PROVIDERS["tensorrt"],
+            {
+                "trt_engine_cache_enable": "1",
+                "trt_engine_cache_path": str(store.default_cache() / "onnxruntime"),
+                "trt_timing_cache_enable": "1",
+                "trt_fp16_enable": str(int(precision != "fp32")),
+                "trt_int8_enable": str(int(precision == "int8")),
+            },
+        ),
+        gpu,
+        processor,
+    ]

@@ -88,3 +88,10 @@ def test_what_is_no_graph_is_one_clear_line(tmp_path: Path) -> None:
     (tmp_path / "noise.onnx").write_bytes(b"noise")
     with pytest.raises(BackendError, match="cannot load it"):
         OnnxRuntimeBackend(tmp_path / "noise.onnx")
+
+
+@pytest.mark.parametrize(("precision", "fp16", "int8"), [("fp32", "0", "0"), ("fp16", "1", "0"), ("int8", "1", "1")])
+def test_the_tensorrt_provider_is_told_the_precision(precision: str, fp16: str, int8: str) -> None:
+    (name, options), (second, _), (last, _) = runtime._providers("tensorrt", precision)
+    assert (name, second, last) == tuple(runtime.PROVIDERS[each] for each in ("tensorrt", "cuda", "cpu"))
+    assert (options["trt_fp16_enable"], options["trt_int8_enable"]) == (fp16, int8)
