@@ -86,10 +86,12 @@ def measure(folders: Sequence[Path], options: Options) -> dict[str, Any]:
 
             missing = roofline.add(results, teams[0])
             not_measured |= {f"roofline of {name}": reason for name, reason in missing.items()}
+    after = state.describe()
+    around = {"before": before, "after": after, "held_back": state.held_back(before, after)}
     return {
         "format": FORMAT,
         "edgebind": __version__,
-        "machine": {**machine.describe(), "state": before, "held_back": state.held_back(before, state.describe())},
+        "machine": {**machine.describe(), **around},
         "options": asdict(options),
         "results": results,
         "not_measured": not_measured,

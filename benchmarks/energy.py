@@ -28,7 +28,8 @@ def measure(
     Returns
     -------
     Contestant -> `mj_per_embedding`, all that the meter saw; `above_idle_mj`, without what it saw at rest; `watts` and
-    `idle_watts`; `meter` and what it `covers`.
+    `idle_watts`; `meter` and what it `covers`; and where the meter tells them, `clocks_mhz` and `temperatures_c` at the end,
+    and `throttled`, what holds the clocks back at that moment.
     """
     idle = _watts(recorder, lambda: time.sleep(idle_s))
     return {name: _one(recorder, call, batch, max(seconds, LEAST_S), idle) for name, call in calls.items()}
@@ -51,7 +52,19 @@ def _one(recorder: Recorder, call: Callable[[], object], batch: int, seconds: fl
         "windows": windows,
         "meter": recorder.meter.name,
         "covers": recorder.meter.covers,
+        **_state(recorder),
     }
+
+
+def _state(recorder: Recorder) -> dict[str, Any]:
+    newest = recorder.newest()
+    throttled: list[str] = getattr(recorder.meter, "throttled", list)()
+    found = {
+        "clocks_mhz": dict(newest.clocks_mhz),
+        "temperatures_c": dict(newest.temperatures_c),
+        "throttled": throttled,
+    }
+    return {name: value for name, value in found.items() if value}
 
 
 def _watts(recorder: Recorder, action: Callable[[], object]) -> float:

@@ -92,7 +92,7 @@ def notes(report: Report) -> list[str]:
         *_roof(report),
         *_over_device(report),
         *_unsteady(report),
-        *_held_back(report["machine"]),
+        *_held_back(report),
         *_missing(report),
     ]
 
@@ -125,9 +125,14 @@ def _unsteady(report: Report) -> Iterator[str]:
             yield f"note: not steady: {name}, batch {row['batch']}, ended at {row['drift']:.2f} times its first third"
 
 
-def _held_back(machine: Mapping[str, Any]) -> Iterator[str]:
-    for name, count in machine.get("held_back", {}).items():
+def _held_back(report: Report) -> Iterator[str]:
+    named = names(report)
+    for name, count in report["machine"].get("held_back", {}).items():
         yield f"note: the machine was held back meanwhile: {name}, {count} times"
+    for row in report["results"]:
+        reasons = row.get("energy", {}).get("throttled", [])
+        if reasons:
+            yield f"note: the GPU was held back: {_name(named, row)}, batch {row['batch']}: {', '.join(reasons)}"
 
 
 def _missing(report: Report) -> Iterator[str]:

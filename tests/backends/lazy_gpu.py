@@ -198,8 +198,8 @@ class Context:
         assert size == self._engine.device_memory_size_v2
         self._scratch = memory
 
-    def set_optimization_profile_async(self, profile: int, stream_handle: int) -> bool:
-        return 0 <= profile < self._engine.profiles
+    def set_optimization_profile_async(self, profile_index: int, stream_handle: int) -> bool:
+        return 0 <= profile_index < self._engine.profiles
 
     def set_input_shape(self, name: str, shape: tuple[int, ...]) -> bool:
         self._count = shape[0]

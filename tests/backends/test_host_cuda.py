@@ -42,6 +42,7 @@ from types import SimpleNamespace
 import numpy as np
 from edgebind import cuda
 from edgebind.backends.gpu import PycudaGpu
+from edgebind.benchmarks import device_memory
 from edgebind.backends.tensorrt import TensorRTBackend
 from edgebind.engines import Profile
 from edgebind.errors import BackendError, MissingDependencyError
@@ -81,6 +82,7 @@ for count in (1, 1, 3, 1, 3, 9, 9, 2, 1):
 assert live()["live_graphs"] >= 3 and live()["depth"] == 0, live()
 assert backend.device_ms(value) == 0.5
 assert backend.copy_gbs() > 0
+assert device_memory.free_mb() == (1 << 29) / 1e6
 other = PycudaGpu()  # a second one shares the primary context
 assert live()["retained"] == 1
 try:

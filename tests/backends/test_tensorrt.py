@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gc
 import importlib
+import inspect
+import re
 import threading
 from collections import Counter
 from pathlib import Path
@@ -17,7 +19,7 @@ from edgebind.backends import gpu as seam
 from edgebind.backends import tensorrt
 from edgebind.backends.base import Backend
 from edgebind.backends.tensorrt import TensorRTBackend
-from edgebind.engines import Profile
+from edgebind.engines import Profile, flavour
 from edgebind.errors import BackendError, MissingDependencyError
 from tests import bundles
 from tests.backends import lazy_gpu
@@ -240,3 +242,22 @@ def test_a_driver_without_pycuda_is_told(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(importlib, "import_module", absent)
     assert seam.missing() == "pycuda is not installed"
     assert backends.why_no_tensorrt() == "pycuda is not installed"
+
+
+# --------------------------------------------------------------------------------------- the fake against the real one
+
+
+@pytest.mark.parametrize(("fake", "real"), [(lazy_gpu.Context, "IExecutionContext"), (Engine, "ICudaEngine")])
+def test_the_fake_has_tensorrts_own_signatures(fake: type, real: str) -> None:
+    """Of TensorRT-RTX, whose API is TensorRT's and whose wheels install without a GPU."""
+    rtx, why = flavour.probe("rtx")
+    if rtx is None:
+        pytest.skip(f"TensorRT-RTX: {why}")
+    theirs = getattr(rtx.trt, real)
+    assert hasattr(theirs, "device_memory_size_v2") == (real == "ICudaEngine")
+    for name, method in vars(fake).items():
+        if name.startswith("_") or not inspect.isfunction(method):
+            continue
+        wanted = list(inspect.signature(method).parameters)[1:]
+        signatures = re.findall(rf"{name}\(self: [\w.]+(?:, )?(.*?)\) ->", getattr(theirs, name).__doc__)
+        assert wanted in [re.findall(r"(?:^|, )(\w+):", text) for text in signatures], name

@@ -12,9 +12,9 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from edgebind import manifest, starter
+from edgebind import manifest, power, starter
 from edgebind.benchmarks import bundles as races
-from edgebind.benchmarks import cold, compare, contestants, energy, latency, roofline, streams, table
+from edgebind.benchmarks import cold, compare, contestants, energy, latency, pictures, roofline, streams, table
 from edgebind.engines import Profile, builder, flavour
 from edgebind.errors import BackendError, OptionError
 from edgebind.power.meter import Reading
@@ -129,7 +129,10 @@ class _Steady:
     name, covers = "steady", "whole module"
 
     def read(self) -> Reading:
-        return Reading({}, {"all": 5.0 * time.monotonic_ns() / 1e9})
+        return Reading({}, {"all": 5.0 * time.monotonic_ns() / 1e9}, {"gpu": 306.0}, {"tj": 44.5})
+
+    def throttled(self) -> list[str]:
+        return ["SwPowerCap"]
 
     def close(self) -> None:
         pass
@@ -143,6 +146,22 @@ def test_energy_is_shared_out_among_the_windows(monkeypatch: pytest.MonkeyPatch)
     assert found["above_idle_mj"] == pytest.approx(0.0, abs=0.2 * found["mj_per_embedding"])
     assert found["mj_per_embedding"] == pytest.approx(5.0 * 50 / found["windows"], rel=0.2)
     assert (found["meter"], found["covers"]) == ("steady", "whole module")
+    assert (found["clocks_mhz"], found["temperatures_c"]) == ({"gpu": 306.0}, {"tj": 44.5})
+    assert found["throttled"] == ["SwPowerCap"]
+
+
+def test_a_report_with_energy_has_its_column_its_plot_and_its_warning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(energy, "LEAST_S", 0.05)
+    monkeypatch.setattr(power, "find", lambda name: (_Steady(), {}))
+    monkeypatch.setattr(energy.measure, "__kwdefaults__", {"idle_s": 0.05})
+    report = races.measure([bundles.write(tmp_path / "b")], replace(QUICK, meter="auto"))
+    text = table.to_text(report)
+    assert "mJ/window" in text
+    assert "note: the GPU was held back: b, batch 1: SwPowerCap" in text
+    captions = [caption for caption, _ in pictures.of(report)]
+    assert captions == ["What a call takes, batch 1", "Energy a window, whole module"]
 
 
 # ------------------------------------------------------------------------------------------------------------ roofline
