@@ -85,7 +85,8 @@ def command(
 ) -> None:
     """Turn encoders into bundles, OUT/<modality>-<precision>/.
 
-    Without --checkpoint: the towers of the starter space, which brings its own recordings.
+    Without --checkpoint: the towers of the starter space, which brings its own recordings. INT8 that misses its bars returns
+    the layers that hurt most to float; a search that was stopped goes on where it stood.
 
     \b
     edgebind export --precision int8

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgebind.calibration import cost, engine, gate, qdq, ranges, sensitivity
+from edgebind.calibration import cost, engine, gate, qdq, ranges, sensitivity, switches
 from edgebind.calibration.batches import Batch
 from edgebind.calibration.gate import Bars
 from edgebind.calibration.journal import Journal
@@ -39,6 +39,18 @@ def test_a_switchboard_computes_what_the_written_graph_does(
                 expected = engine.embed(tmp_path / "written.onnx", walks[:1], optimise=False)
                 np.testing.assert_allclose(board.embed(walks[:1], quantised), expected, atol=1e-6)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["encoder.fp32.onnx", "written.onnx"]
+
+
+def test_a_switchboard_too_large_for_one_file_keeps_its_weights_beside_it(
+    encoder: Path, walks: list[Batch], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spans = ranges.collect(encoder, walks[:4])["minmax"]
+    with Switchboard(encoder, spans, qdq.TENSORRT, tmp_path) as board:
+        expected = board.embed(walks[:1], LAYERS[:2])
+    monkeypatch.setattr(switches, "LARGE", 0)
+    with Switchboard(encoder, spans, qdq.TENSORRT, tmp_path) as board:
+        np.testing.assert_array_equal(board.embed(walks[:1], LAYERS[:2]), expected)
+    assert [path.name for path in tmp_path.iterdir()] == ["encoder.fp32.onnx"]
 
 
 def test_a_layers_damage_is_that_of_the_worst_graph(walks: list[Batch], bank: LabelBank, tmp_path: Path) -> None:
