@@ -78,7 +78,7 @@ def test_threads_wait_awake_only_where_their_patience_can_be_bounded(tmp_path: P
     assert options.get_session_config_entry("session.intra_op.allow_spinning") == spins
     if spins == "1":
         assert options.get_session_config_entry("session.force_spinning_stop") == "1"
-        assert options.get_session_config_entry("session.intra_op.spin_duration_us") == "100"
+        assert options.get_session_config_entry("session.intra_op.spin_duration_us") == "50"
     assert options.intra_op_num_threads == 2
 
 
