@@ -78,7 +78,7 @@ def test_entropy(encoder: Path, walks: list[Batch]) -> None:
 
     Not at all behind a ReLU, where theirs leaves the bin at zero as it is; see `Entropy`.
     """
-    options: dict[str, Any] = {"num_bins": BINS, "num_quantized_bins": 128, "symmetric": True}
+    options: dict[str, Any] = {"num_bins": 512, "num_quantized_bins": 128, "symmetric": True}
     expected = theirs(encoder, walks, CalibrationMethod.Entropy, **options)
     found_in = ours(encoder, walks, "entropy")
     for name in ("input", "n", "f"):

@@ -10,6 +10,7 @@ import pytest
 
 from edgebind.calibration import ranges, recordings, streaming
 from edgebind.calibration.batches import Batch
+from edgebind.calibration.observers import MinMax
 from edgebind.calibration.streaming import Part, Streamed
 from edgebind.errors import CalibrationError, RecordingError
 from tests.calibration.test_sets import IMU, motion, write
@@ -26,7 +27,7 @@ def peak(batches: Iterable[Batch], encoder: Path) -> int:
     """Most bytes that Python and NumPy held at a time while ranges were taken."""
     tracemalloc.start()
     try:
-        ranges.collect(encoder, batches)
+        ranges.collect(encoder, batches, {"minmax": MinMax})
         return tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
@@ -40,8 +41,8 @@ def test_ten_times_the_windows_take_the_same_memory(encoder: Path, walks: Path) 
         again = chain.from_iterable(repeat(streamed))
         return (Batch(batch.recording, batch.inputs[:, :3, :32]) for batch in islice(again, count))
 
-    few = peak(windows(80), encoder)
-    assert peak(windows(800), encoder) < few + 200_000
+    few = peak(windows(40), encoder)
+    assert peak(windows(400), encoder) < few + 100_000
 
 
 def test_every_window_of_what_calibrates_comes_once(walks: Path) -> None:
