@@ -86,7 +86,8 @@ def quantise(
     if not subject.layers:
         raise CalibrationError("no layer that could be quantised", where=graph, remedy="use --precision fp16")
     calibration = subject.affordable(calibration, 1000, 512, least=2 * LEAST_CALIBRATION)
-    journal = _journal(state, subject, calibration, ranges, observed is not None)
+    drawn = f"{observed is not None} {dict(facts or {})}"
+    journal = _journal(state, subject, calibration, ranges, drawn)
     found = Found(ranges) if ranges is not None else _calibration_of(journal, subject, calibration, observed)
     chosen = found.ranges
     held_out = subject.affordable(held_out, 600, 1024, least=2 * LEAST_GATE)
@@ -121,9 +122,10 @@ class Found:
 
 
 def _journal(
-    state: Path | None, subject: Subject, calibration: Sequence[Batch], ranges: Ranges | None, streamed: bool
+    state: Path | None, subject: Subject, calibration: Sequence[Batch], ranges: Ranges | None, drawn: str
 ) -> Journal:
-    given = f"{streamed} {'' if ranges is None else ranges.to_json()}"
+    """Where the search is noted; one of other windows, however they were drawn, or of other ranges begins anew."""
+    given = f"{drawn} {'' if ranges is None else ranges.to_json()}"
     key = journal_.key(ranges_.fingerprint(subject.graph), calibration, subject.bank.embeddings, given)
     return Journal(state, key, [layer.name for layer in subject.layers])
 
