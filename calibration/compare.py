@@ -137,8 +137,10 @@ def compare(
         batches = spread(batches, options.windows)
         progress(f"run both on {count(batches)} windows")
         first, second = (_embed(side, batches) for side in sides)
-        bank = next((side.bank for side in sides if side.bank is not None), LabelBank.empty(first.shape[1]))
-        return _compared(sides, batches, first, second, bank, options, progress)
+    bank = next((side.bank for side in sides if side.bank is not None), LabelBank.empty(first.shape[1]))
+    return _compared(
+        sides, batches, first, second, bank, options, progress
+    )  # both are closed: memory is for the layers
 
 
 @contextlib.contextmanager

@@ -24,7 +24,7 @@ from edgebind.calibration.graph import Graph
 from edgebind.calibration.transforms import rewrites
 from edgebind.errors import CalibrationError
 
-TOGETHER = 192
+TOGETHER = 64
 """Tensors that are looked at in one pass: an attention map of a large tower takes megabytes, and there are hundreds."""
 THRESHOLDS = {"fp32": 1e-3, "fp16": 2e-2, "int8": 1e-1}
 """Relative error from which on a layer has departed, by the coarser of the two graphs: rounding stays far below it."""
@@ -165,26 +165,48 @@ def _compared(
     ----------
     run: what is run in their place.
     """
-    of_a, of_b = map(Graph.read, graphs)
-    there = {name for node in of_b.model.graph.node for name in node.output}
-    shared = [node for node in of_a.model.graph.node if node.output and node.output[0] in there]
-    shared = [node for node in shared if node.op_type not in SHAPING]
+    a, b = (_Structure.of(Graph.read(graph)) for graph in graphs)
+    there = {name for _, _, outputs in b.nodes for name in outputs}
+    shared = {outs[0]: op for op, _, outs in a.nodes if outs and outs[0] in there and op not in SHAPING}
     if not shared:
         raise CalibrationError("no tensor has the same name in both graphs", where=graphs[1])
-    sums = _sums(*run, [str(node.output[0]) for node in shared], batches)
+    sums = _sums(*run, list(shared), batches)
     errors = {name: _error(parts) for name, parts in sums.items()}
-    inherited = _inherited(of_a, errors)
-    titles = {layer.name: layer.title for layer in of_a.layers}
+    inherited = a.inherited(errors)
     found = []
-    for node in shared:
-        name = str(node.output[0])
+    for name, op in shared.items():
         if name in errors:
             error, before = errors[name], inherited[name]
             growth = error / before if before else np.inf
-            title = titles.get(name, name)
-            found.append(Departure(name, title, node.op_type, error, _cosine(sums[name]), growth, before))
-    coarser = max((precision(of_a), precision(of_b)), key=lambda name: THRESHOLDS[name])
-    return tuple(found), coarser
+            title = a.titles.get(name, name)
+            found.append(Departure(name, title, op, error, _cosine(sums[name]), growth, before))
+    return tuple(found), max(a.precision, b.precision, key=lambda name: THRESHOLDS[name])
+
+
+@dataclass(frozen=True, slots=True)
+class _Structure:
+    """What a graph is without its weights, which would fill the memory while the graph itself runs."""
+
+    nodes: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...]
+    """(operator, inputs, outputs) in the order of execution."""
+    titles: Mapping[str, str]
+    precision: str
+
+    @classmethod
+    def of(cls, graph: Graph) -> _Structure:
+        nodes = tuple((node.op_type, tuple(node.input), tuple(node.output)) for node in graph.model.graph.node)
+        return cls(nodes, {layer.name: layer.title for layer in graph.layers}, precision(graph))
+
+    def inherited(self, errors: Mapping[str, float]) -> dict[str, float]:
+        """Of each tensor, the largest error among the nearest compared tensors that it is made of."""
+        behind: dict[str, float] = {}
+        found: dict[str, float] = {}
+        for _, inputs, outputs in self.nodes:
+            before = max((behind.get(name, 0.0) for name in inputs), default=0.0)
+            for name in outputs:
+                found[name] = before
+                behind[name] = errors.get(name, before)
+        return found
 
 
 def precision(graph: Graph) -> str:
@@ -229,18 +251,6 @@ def _error(parts: Parts) -> float:
 def _cosine(parts: Parts) -> float:
     lengths = np.sqrt(parts[0] * parts[1])
     return float(parts[2] / lengths) if lengths else float(parts[0] == parts[1])
-
-
-def _inherited(graph: Graph, errors: Mapping[str, float]) -> dict[str, float]:
-    """Of each tensor, the largest error among the nearest compared tensors that it is made of."""
-    behind: dict[str, float] = {}
-    found: dict[str, float] = {}
-    for node in graph.model.graph.node:
-        before = max((behind.get(name, 0.0) for name in node.input), default=0.0)
-        for name in node.output:
-            found[name] = before
-            behind[name] = errors.get(name, before)
-    return found
 
 
 def deepest(batches: Sequence[Batch], cosines: NDArray[np.float64], most: int) -> list[Batch]:
