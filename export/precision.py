@@ -88,7 +88,8 @@ class _Converter:
         self._tail = _after_last_product(source.model.graph)
         self._nodes: list[onnx.NodeProto] = []
         self._weights: dict[str, onnx.TensorProto] = {}
-        self._stored = {source.input: FLOAT}  # tensor -> type it has in the new graph
+        # tensor -> type it has in the new graph; token ids stay whole numbers
+        self._stored = {source.input: FLOAT} if self._types[source.input] == FLOAT else {}
         self._cast: dict[tuple[str, int], str] = {}
         self._dequantised: dict[str, onnx.NodeProto] = {}
         self.products_in_float: list[str] = []

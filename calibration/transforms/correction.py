@@ -95,7 +95,7 @@ class _Pieces:
         place = next(i for i, node in enumerate(self._left) if stop in node.output)
         nodes, self._left = self._left[: place + 1], self._left[place + 1 :]
         wanted = {name for node in self._left for name in node.input} | {stop, self._model.graph.output[0].name}
-        made = [name for node in nodes for name in node.output if name in wanted]
+        made = [name for node in nodes for name in node.output if name and name in wanted]  # "" is an output left out
         read = [name for name in dict.fromkeys(self._reads(nodes)) if name in states[0]]
         piece = self._model_of(nodes, read, made, states[0])
         session = engine.session(piece.SerializeToString(), self._path, optimise=False)

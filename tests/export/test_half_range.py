@@ -12,11 +12,12 @@ import onnx
 import pytest
 from onnx.reference import ReferenceEvaluator
 
+from edgebind.calibration import emulation, engine
 from edgebind.calibration.batches import Batch
 from edgebind.export import half_range
 from edgebind.export.half_range import Spread
 from edgebind.export.precision import to_fp16
-from tests.calibration.transforms.conftest import Writer
+from tests.calibration.transforms.conftest import Writer, make_reader
 
 TOKENS, WIDTH = 8, 16
 
@@ -134,3 +135,12 @@ def test_an_input_that_is_too_large_is_named(tmp_path: Path, batches: list[Batch
     loud = [Batch(batch.recording, batch.inputs * np.float32(30000)) for batch in batches]
     first = half_range.find(make(tmp_path / "g.onnx"), loud)[0]
     assert (first.node, first.op, first.nodes) == ("input", "input", ("first",))
+
+
+def test_masks_and_token_ids_are_no_hazard(tmp_path: Path) -> None:
+    graph = make_reader(tmp_path / "reader.onnx")
+    batches = [Batch("x", np.random.default_rng(0).integers(0, 50, size=(16, 12)))]
+    assert half_range.find(graph, batches) == []
+    assert to_fp16(graph, tmp_path / "half.onnx") == []
+    exact, found = engine.embed(graph, batches, optimise=True), emulation.embed(tmp_path / "half.onnx", batches)
+    assert 0.9999 < np.einsum("ij,ij->i", exact, found).min() < 0.99999999

@@ -33,11 +33,11 @@ class Writer:
         self.constants[name] = array if array.dtype.kind == "i" else array.astype(np.float32)
         return name
 
-    def save(self, path: Path, shape: list[int], output: list[int]) -> Path:
+    def save(self, path: Path, shape: list[int], output: list[int], kind: int = TensorProto.FLOAT) -> Path:
         graph = helper.make_graph(
             self.nodes,
             "made",
-            [helper.make_tensor_value_info("input", TensorProto.FLOAT, ["batch", *shape])],
+            [helper.make_tensor_value_info("input", kind, ["batch", *shape])],
             [helper.make_tensor_value_info("embedding", TensorProto.FLOAT, ["batch", *output])],
             [numpy_helper.from_array(value, name) for name, value in self.constants.items()],
         )
@@ -81,7 +81,9 @@ def _linear(
     return add("Add", [product, add.constant(f"{name}.b", random.normal(size=size[1]) / 5)], f"{name}.out")
 
 
-def _attend(add: Writer, random: np.random.Generator, name: str, tokens: str, planted: np.ndarray) -> str:
+def _attend(
+    add: Writer, random: np.random.Generator, name: str, tokens: str, planted: np.ndarray, mask: str | None = None
+) -> str:
     normed = _normed(add, random, name, tokens, planted)
     query, key, value = (
         _linear(add, random, f"{name}.{part}", normed, (WIDTH, WIDTH), planted) for part in ("q", "k", "v")
@@ -89,7 +91,8 @@ def _attend(add: Writer, random: np.random.Generator, name: str, tokens: str, pl
     add("Transpose", [key], f"{name}.turned", perm=[0, 2, 1])
     add("MatMul", [query, f"{name}.turned"], f"{name}.scores")
     add("Mul", [f"{name}.scores", add.constant(f"{name}.root", WIDTH**-0.5)], f"{name}.scaled")
-    add("Softmax", [f"{name}.scaled"], f"{name}.weights", axis=-1)
+    scores = add("Add", [f"{name}.scaled", mask], f"{name}.masked") if mask else f"{name}.scaled"
+    add("Softmax", [scores], f"{name}.weights", axis=-1)
     mixed = add("MatMul", [f"{name}.weights", value], f"{name}.mixed")
     return add("Add", [tokens, _linear(add, random, f"{name}.o", mixed, (WIDTH, WIDTH), 1.0)], f"{name}.sum")
 
@@ -100,6 +103,26 @@ def _think(add: Writer, random: np.random.Generator, name: str, tokens: str, pla
     add("Mul", [f"{name}.relu", f"{name}.relu"], f"{name}.squared")  # no scale passes here
     add("Mul", [f"{name}.squared", add.constant(f"{name}.quarter", 0.25)], f"{name}.act")
     return add("Add", [tokens, _linear(add, random, f"{name}.fc2", f"{name}.act", (HIDDEN, WIDTH), 1.0)], f"{name}.sum")
+
+
+def make_reader(path: Path) -> Path:
+    """Token ids -> embeddings, masked attention, MLP; the vector of the largest id's place, as CLIP's text tower has it."""
+    random, add = np.random.default_rng(3), Writer()
+    tokens = add("Gather", [add.constant("vocabulary", random.normal(size=(50, WIDTH))), "input"], "words")
+    mask = add.constant("mask", np.triu(np.full((TOKENS, TOKENS), -np.inf), 1))
+    tokens = _attend(add, random, "b0.attn", tokens, np.ones(WIDTH), mask)
+    tokens = _think(add, random, "b0.mlp", tokens, np.ones(WIDTH))
+    add("ArgMax", ["input"], "end", axis=1, keepdims=1)
+    add("Unsqueeze", ["end", add.constant("last", np.array([2]))], "place")
+    add("Shape", [tokens], "size")
+    add("Slice", ["size", add.constant("two", np.array([2])), add.constant("three", np.array([3]))], "width")
+    add("Concat", [add.constant("ones", np.array([1, 1])), "width"], "wide", axis=0)
+    add("Expand", ["place", "wide"], "places_")
+    add("GatherElements", [tokens, "places_"], "chosen", axis=1)
+    add("Squeeze", ["chosen", add.constant("one", np.array([1]))], "sentence")
+    add("MatMul", ["sentence", add.constant("head", random.normal(size=(WIDTH, 16)))], "raw")
+    add("LpNormalization", ["raw"], "embedding", axis=1, p=2)
+    return add.save(path, [TOKENS], [16], TensorProto.INT64)
 
 
 def make_convolutions(path: Path) -> Path:

@@ -15,6 +15,7 @@ from edgebind.calibration.subject import Subject
 from edgebind.calibration.transforms import trial
 from edgebind.calibration.transforms.trial import Trial
 from edgebind.labels import LabelBank
+from tests.calibration.transforms.conftest import make_reader
 
 Improved = tuple[Ranges, dict[str, Trial]]
 
@@ -76,6 +77,17 @@ def test_bias_correction_takes_off_what_rounded_weights_shift(
     for scheme in qdq.SCHEMES:
         before, after = (1 - cosine(transformer, of, scheme, batches[4:]) for of in (naive, found))
         assert after < before / 1.5
+
+
+def test_token_ids_and_masks_pass_through(tmp_path: Path) -> None:
+    """Of a text encoder: an input of whole numbers, a mask of infinities, and whole numbers between the layers."""
+    graph = make_reader(tmp_path / "reader.onnx")
+    ids = np.random.default_rng(0).integers(0, 50, size=(60, 12))
+    batches = [Batch(str(place), ids[place : place + 20]) for place in (0, 20, 40)]
+    found, trials = improve(graph, batches)
+    assert trials["smoothing"].places == 2
+    assert trials["bias correction"].cosine_after is not None
+    assert cosine(graph, found, qdq.TENSORRT, batches) > 0.999
 
 
 @pytest.mark.parametrize("recordings", [1, 2, 3])
