@@ -21,7 +21,8 @@ from edgebind.manifest import WindowSpec
 ERROR, WARNING = "error", "warning"
 
 FEW = 100
-"""Windows to calibrate on, below which another hundred would still move the ranges."""
+"""Windows to calibrate on, below which another hundred would still move the ranges; and to judge on, below which a single
+label decides about layers."""
 CLIPPED = (0.01, 0.2)
 """Share of windows at the sensor's limit: to be told, and too many."""
 BLANK = (0.1, 1.0)
@@ -180,6 +181,9 @@ def _amount(looked: Sequence[Looked]) -> Iterator[Finding]:
             yield Finding(ERROR, "", f"{count} windows to {what} on, at least {least} are needed: record more")
     if LEAST_CALIBRATION <= calibrate < FEW:
         yield Finding(WARNING, "", f"only {calibrate} windows to calibrate on; {FEW} and more give steadier ranges")
+    if LEAST_GATE <= judge < FEW:
+        line = f"only {judge} windows to judge on: one whose label changes costs {1 / judge:.1%} of the agreement"
+        yield Finding(WARNING, "", f"{line}, which can send layers back to float")
 
 
 def _variety(looked: Sequence[Looked], modality: str, between: Edges) -> Iterator[Finding]:

@@ -243,6 +243,12 @@ def test_too_little_is_an_error(tmp_path: Path) -> None:
     assert any("windows to judge on, at least 8 are needed" in line for line in found)
 
 
+def test_few_windows_are_told_on_either_side(walks: Path) -> None:
+    found = lines(collect(walks), "warning")
+    assert any("only 78 windows to judge on: one whose label changes costs 1.3%" in line for line in found)
+    assert not any("to calibrate on" in line for line in found)  # 156
+
+
 def test_one_kind_of_windows_only_is_told(walks: Path) -> None:
     busy = motion(40, 9, strength=1)
     busy[:, 1:] *= np.where((busy[:, :1] > 20) & (busy[:, :1] < 22), 3, 1)
