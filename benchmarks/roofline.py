@@ -56,16 +56,25 @@ class Roof:
 
     peak_gops: float
     bandwidth_gbs: float
+    spent_gops: float | None = None
+    """The peak by the processor's time, as if its threads had never been interrupted; None where a GPU computes."""
 
     @classmethod
     def measure(cls, backend: Backend, manifest: Manifest) -> Roof:
         """The roof over an encoder: on the same backend, in the same precision, with as many threads."""
         threads: int | None = getattr(backend, "threads", None)
         copy = getattr(backend, "copy_gbs", None)  # of a device with memory of its own
-        return cls(peak_gops(backend.name, manifest, threads), copy() if copy is not None else copy_gbs(threads or 1))
+        peak, spent = peaks_gops(backend.name, manifest, threads)
+        if copy is not None or threads is None:
+            return cls(peak, copy() if copy is not None else copy_gbs(1))
+        return cls(peak, copy_gbs(threads), spent)
 
-    def place(self, work: Work, batch: int, call_ms: float) -> dict[str, Any]:
-        """Where a call of `batch` windows that takes `call_ms` lies under the roof."""
+    def place(self, work: Work, batch: int, call_ms: float, spent_ms: float | None = None) -> dict[str, Any]:
+        """Where a call of `batch` windows that takes `call_ms` lies under the roof.
+
+        `spent_ms`, the processor's time of all its threads, gives its share of the peak on that clock, which is the one to
+        believe on a busy machine.
+        """
         intensity, gops = work.intensity(batch), 2 * work.macs * batch / call_ms / 1e6
         by_memory = intensity * self.bandwidth_gbs
         reach = min(self.peak_gops, by_memory)
@@ -80,7 +89,13 @@ class Roof:
             "of_attainable_percent": round(100 * gops / reach, 2),
             "of_peak_percent": round(100 * gops / self.peak_gops, 2),
             "bound_by": "arithmetic" if self.peak_gops <= by_memory else "memory",
+            **self._by_processor(2 * work.macs * batch, spent_ms),
         }
+
+    def _by_processor(self, operations: int, spent_ms: float | None) -> dict[str, float]:
+        if not spent_ms or self.spent_gops is None:
+            return {}
+        return {"of_peak_by_processor_percent": round(100 * operations / spent_ms / 1e6 / self.spent_gops, 2)}
 
 
 def add(results: Sequence[dict[str, Any]], entrants: Sequence[Contestant]) -> dict[str, str]:
@@ -95,7 +110,7 @@ def add(results: Sequence[dict[str, Any]], entrants: Sequence[Contestant]) -> di
             missing[one.name] = str(error)
             continue
         for row in rows:
-            row["roofline"] = roof.place(work, row["batch"], row["p50_ms"])
+            row["roofline"] = roof.place(work, row["batch"], row["p50_ms"], row["cpu_ms"])
     return missing
 
 
@@ -145,8 +160,8 @@ def _roof_of(one: Contestant, known: dict[tuple[str, str, int | None], Roof]) ->
     return known[key]
 
 
-def peak_gops(backend: str, like: Manifest, threads: int | None) -> float:
-    """Operations a second, in 10⁹, of large matrix products on that backend in the precision of `like`.
+def peaks_gops(backend: str, like: Manifest, threads: int | None) -> tuple[float, float]:
+    """Operations in 10⁹ of large matrix products on that backend in the precision of `like`: a second, and a second of one thread.
 
     Raises
     ------
@@ -158,21 +173,25 @@ def peak_gops(backend: str, like: Manifest, threads: int | None) -> float:
         files = _graphs(like.precision, side, products)
         written = bundle.write(folder, replace(like, dim=side, labels=(), files={}), files)
         with backends.open_backend(backend, folder, written, threads=threads) as opened:
-            return 2 * products * side**3 / _fastest(opened, side) / 1e9
+            wall, spent = _fastest(opened, side)
+        operations = 2 * products * side**3
+        return operations / wall / 1e9, operations / spent / 1e9
 
 
-def _fastest(opened: Backend, side: int) -> float:
-    """Seconds of the shortest call, of the GPU alone where the backend can tell: a roof is what can be reached."""
+def _fastest(opened: Backend, side: int) -> tuple[float, float]:
+    """Seconds of the shortest call, of the GPU alone where the backend can tell: a roof is what can be reached. And the
+    processor's seconds of the call that took the fewest, all threads together."""
     row = np.random.default_rng(0).uniform(-1, 1, (1, side)).astype(np.float32)
     on_device = getattr(opened, "device_ms", None)
-    taken: list[float] = []
+    taken: list[tuple[float, float]] = []
     stop = time.perf_counter() + SECONDS
     while len(taken) < 3 or time.perf_counter() < stop:
-        begun = time.perf_counter()
+        spent, begun = time.process_time(), time.perf_counter()
         opened.infer_unchecked(row)
         took = time.perf_counter() - begun
-        taken.append(took if on_device is None else on_device(row) / 1e3)
-    return min(taken)
+        taken.append((took if on_device is None else on_device(row) / 1e3, time.process_time() - spent))
+    wall, processor = np.array(taken).min(axis=0)
+    return float(wall), float(processor)
 
 
 def copy_gbs(threads: int) -> float:

@@ -105,8 +105,13 @@ def _roof(report: Report) -> Iterator[str]:
             yield (
                 f"{_name(named, row)}, batch {row['batch']}: {roof['gmac_per_window']:.3f} GMAC a window, "
                 f"{roof['intensity']:.0f} operations a byte; {roof['gops']:.1f} of {roof['attainable_gops']:.1f} Gop/s "
-                f"within reach ({roof['of_attainable_percent']:.0f} %, bound by {roof['bound_by']})"
+                f"within reach ({roof['of_attainable_percent']:.0f} %, bound by {roof['bound_by']}){_by_processor(roof)}"
             )
+
+
+def _by_processor(roof: Mapping[str, Any]) -> str:
+    share = roof.get("of_peak_by_processor_percent")
+    return "" if share is None else f"; by the processor's time {share:.0f} % of the arithmetic limit"
 
 
 def _over_device(report: Report) -> Iterator[str]:

@@ -188,6 +188,9 @@ def test_a_call_has_its_place_under_the_roof() -> None:
     alone, many = roof.place(work, 1, call_ms=2.0), roof.place(work, 100, call_ms=25.0)
     assert (alone["intensity"], alone["gops"], alone["attainable_gops"], alone["bound_by"]) == (2, 10, 20, "memory")
     assert (alone["of_attainable_percent"], alone["of_peak_percent"]) == (50, 10)
+    assert "of_peak_by_processor_percent" not in alone
+    spent = roofline.Roof(100.0, 10.0, spent_gops=50.0).place(work, 1, call_ms=2.0, spent_ms=1.0)
+    assert spent["of_peak_by_processor_percent"] == 40  # 20 Gop/s of 50
     assert (many["gops"], many["attainable_gops"], many["bound_by"]) == (80, 100, "arithmetic")
 
 
