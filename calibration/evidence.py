@@ -29,8 +29,8 @@ DEEP_BYTES = 400_000_000
 """Of an FP32 graph, above which it is too dear to look at every tensor unasked."""
 DEEP = 2
 """Windows whose inner tensors are compared."""
-FOR_HISTOGRAMS = 16
-"""Windows that histograms are drawn of."""
+FOR_HISTOGRAMS = (20.0, 256, 8)
+"""The same three of the windows that histograms are drawn of."""
 TENSORS = 6
 """Histograms: those of the tensors that 8 bits blur most."""
 
@@ -72,7 +72,7 @@ def gather(fp32: Path, graphs: Mapping[str, Path], calibration: Sequence[Batch],
     calibration: windows for the histograms; none, no histograms.
     """
     macs = max(1, sum(Graph.read(fp32).macs(held_out[0].inputs[:1], fp32).values()))
-    judged = spread(held_out, max(LEAST, min(MOST, int(GIGAMACS * 1e9 / macs))))
+    judged = spread(held_out, _affordable(macs, GIGAMACS, MOST, LEAST))
     reference = engine.embed(fp32, judged, optimise=True).astype(np.float64)
     cosines = {}
     for name, graph in graphs.items():
@@ -84,8 +84,13 @@ def gather(fp32: Path, graphs: Mapping[str, Path], calibration: Sequence[Batch],
         count(held_out),
         worst_of(judged, cosines[first]),
         _depth(fp32, graph, layers.deepest(judged, cosines[first], DEEP)),
-        clips(graph, spread(calibration, FOR_HISTOGRAMS)) if calibration else (),
+        clips(graph, spread(calibration, _affordable(macs, *FOR_HISTOGRAMS))) if calibration else (),
     )
+
+
+def _affordable(macs: int, gigamacs: float, most: int, least: int) -> int:
+    """Windows of an encoder of so many multiply-accumulates."""
+    return max(least, min(most, int(gigamacs * 1e9 / macs)))
 
 
 def _embed(name: str, graph: Path, batches: Sequence[Batch]) -> NDArray[np.float32]:

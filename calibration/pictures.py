@@ -128,7 +128,7 @@ def clips(
     ----------
     counts: of equal bins over [-limit, limit].
     """
-    figure, (axes,) = blank(5.8, 2.6)
+    figure, (axes,) = blank(5.3, 2.5)
     bins = counts.reshape(-1, max(1, len(counts) // 256)).sum(axis=1)
     edges = np.linspace(-limit, limit, len(bins) + 1)
     used = np.flatnonzero(bins)
@@ -137,7 +137,8 @@ def clips(
         _span(axes, span, name, colour, 1.0, ":")
     _span(axes, chosen, "chosen", COLOURS[0], 1.8, "-")
     axes.set_yscale("log")
-    low, high = edges[used[0]], edges[used[-1] + 1]
+    low, high = min(edges[used[0]], 0.0), max(edges[used[-1] + 1], 0.0)
+    low, high = min(low, chosen[0]) if low < 0 else low, max(high, chosen[1]) if high > 0 else high
     margin = 0.03 * (high - low)
     axes.set_xlim(low - margin, high + margin)
     axes.set_ylabel("values")

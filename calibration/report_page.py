@@ -93,7 +93,7 @@ def _clips(evidence: Evidence) -> Iterator[str]:
         )
         for place, one in enumerate(evidence.clips)
     ]
-    yield "<h2>Ranges</h2><p>The tensors that 8 bits blur most, and where each observer would have cut them off.</p>"
+    yield "<h2>Ranges</h2><p>The tensors that 8 bits blur most, and where each observer would have cut them off, on the windows drawn here.</p>"
     yield f'<div class="cards">{"".join(drawn)}</div>'
 
 
@@ -127,6 +127,8 @@ def _table(rows: Sequence[Mapping[str, Any]]) -> str:
 def _said(value: object) -> str:
     if value is None:
         return ""
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} {_said(one)}" for key, one in value.items())
     if isinstance(value, bool):
         return "yes" if value else "no"
     return f"{value:.6g}" if isinstance(value, float) else str(value)
