@@ -177,7 +177,8 @@ class PycudaGpu:
         stream.wait_for_event(event)
 
     def finish(self, awaited: Stream | Event) -> None:
-        awaited.synchronize()
+        with self._failures():
+            awaited.synchronize()
 
     def capture(self, stream: Stream, work: Callable[[], None]) -> Graph:
         calls, handle = self._graphs, self._graphs.CUstream(self.handle(stream))
@@ -185,10 +186,13 @@ class PycudaGpu:
         mode = calls.CUstreamCaptureMode.CU_STREAM_CAPTURE_MODE_THREAD_LOCAL
         _checked(calls.cuStreamBeginCapture(handle, mode))
         try:
-            work()
-        finally:
-            ended = calls.cuStreamEndCapture(handle)  # also after a fault, else the stream stays unusable
-        graph = _checked(ended)
+            with self._failures():
+                work()
+        except BaseException:
+            _, graph = calls.cuStreamEndCapture(handle)  # else the stream stays unusable
+            calls.cuGraphDestroy(graph)
+            raise
+        graph = _checked(calls.cuStreamEndCapture(handle))
         try:
             return _checked(calls.cuGraphInstantiate(graph, 0))
         finally:

@@ -92,6 +92,13 @@ except BackendError as error:
     assert str(error).startswith("the GPU's memory is full"), error
 else:
     raise AssertionError("memory without end")
+with gpu.current():
+    try:
+        gpu.capture(gpu.stream(), lambda: gpu.memory(1 << 40))
+    except BackendError as error:
+        assert str(error).startswith("the GPU's memory is full"), error
+    else:
+        raise AssertionError("a fault within a capture is a fault")
 other.close()
 if "forget" in sys.argv:
     sys.exit()  # closed in the end
