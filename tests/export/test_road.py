@@ -79,6 +79,18 @@ def test_what_half_cannot_hold_is_kept_and_said(
     assert compile_rtx(made.folder / "encoder.onnx") > 0
 
 
+def test_fp32_remembers_its_sensor_where_recordings_are_given(
+    starter_space: Path, towers: dict[str, Path], tmp_path: Path
+) -> None:
+    (made,) = export(Request("fp32", tmp_path / "out", modalities=("imu",)))
+    reference = edgebind.load(made.folder).reference
+    assert reference is not None
+    assert (reference.modality, reference.names[:3]) == ("imu", ("outside", "inside", "gravity"))
+    assert "report.html" not in made.description.files
+    (blind,) = export(Request("fp32", tmp_path / "blind", towers["imu"]))
+    assert edgebind.load(blind.folder).reference is None
+
+
 def test_without_matplotlib_there_is_no_page_and_no_complaint(
     starter_space: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
