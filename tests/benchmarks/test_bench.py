@@ -213,7 +213,6 @@ def test_the_products_of_the_peak_are_what_they_say(kind: str) -> None:
     assert np.corrcoef(found.ravel(), wanted.mean(axis=1).ravel())[0, 1] > (0.9 if "8" in kind else 0.9999)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["fp32", "fp16", "s8s8"])
 def test_tensorrt_takes_the_products(kind: str, tmp_path: Path) -> None:
     rtx, why = flavour.probe("rtx")
