@@ -24,11 +24,12 @@ from numpy.typing import NDArray
 from edgebind import bundle as bundles
 from edgebind import manifest, starter
 from edgebind.benchmarks import machine
-from edgebind.calibration import finding, ranges
+from edgebind.calibration import ranges
 from edgebind.calibration.batches import Batch
 from edgebind.calibration.histogram import Histogram
 from edgebind.calibration.observers import METHODS
-from edgebind.calibration.streaming import Part, Streamed
+from edgebind.calibration.windows import finding
+from edgebind.calibration.windows.streaming import Part, Streamed
 from edgebind.manifest import Manifest
 from edgebind.window import make_windower
 

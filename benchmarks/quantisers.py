@@ -25,7 +25,7 @@ import numpy as np
 from edgebind import bundle, cpu, starter
 from edgebind.backends.onnxruntime import OnnxRuntimeBackend
 from edgebind.benchmarks import int8_peers, latency, machine
-from edgebind.calibration import engine, gate, ladder, qdq, recordings, sensitivity
+from edgebind.calibration import engine, gate, ladder, qdq, sensitivity
 from edgebind.calibration.batches import Batch, count, spread
 from edgebind.calibration.gate import Bars
 from edgebind.calibration.graph import Graph
@@ -34,6 +34,7 @@ from edgebind.calibration.quantise import quantise
 from edgebind.calibration.ranges import Ranges
 from edgebind.calibration.sensitivity import Probe
 from edgebind.calibration.subject import Subject as Quantisable
+from edgebind.calibration.windows import recordings
 from edgebind.export.precision import to_fp16
 from edgebind.labels import LabelBank
 

@@ -7,9 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from edgebind import bundle, drawing, reference
-from edgebind.calibration import evidence, qdq, ranges, report_page
+from edgebind.calibration import qdq, ranges
 from edgebind.calibration import reference as learning
-from edgebind.calibration.material import Material
+from edgebind.calibration.report import evidence, report_page
+from edgebind.calibration.windows.material import Material
 from edgebind.export.original import Original
 from edgebind.manifest import Manifest
 

@@ -16,14 +16,15 @@ from typing import Any
 
 from edgebind import __version__, bundle, manifest, starter
 from edgebind import modality as modalities
-from edgebind.calibration import emulation, engine, finding, gate, material, streaming
+from edgebind.calibration import emulation, engine, gate
 from edgebind.calibration import ranges as ranges_
-from edgebind.calibration import recordings as recordings_
 from edgebind.calibration.batches import Batch, count
 from edgebind.calibration.gate import Bars, Comparison
-from edgebind.calibration.material import Material
 from edgebind.calibration.quantise import Quantised, quantise
 from edgebind.calibration.subject import Steps
+from edgebind.calibration.windows import finding, material, streaming
+from edgebind.calibration.windows import recordings as recordings_
+from edgebind.calibration.windows.material import Material
 from edgebind.errors import CalibrationError, OptionError
 from edgebind.export import findings, half_range, parity
 from edgebind.export.findings import REPORT, Files

@@ -15,9 +15,9 @@ from scipy import stats
 import edgebind
 from edgebind import drift, reference, starter
 from edgebind.bundle import Bundle
-from edgebind.calibration import recordings
 from edgebind.calibration import reference as learning
 from edgebind.calibration.batches import Batch
+from edgebind.calibration.windows import recordings
 from edgebind.drift import Detector, Drift
 from edgebind.errors import BundleError, OptionError
 from edgebind.manifest import WindowSpec

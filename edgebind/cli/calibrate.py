@@ -12,7 +12,7 @@ import click
 from edgebind.cli.options import Finite
 
 if TYPE_CHECKING:
-    from edgebind.calibration.collecting import Opened
+    from edgebind.calibration.windows.collecting import Opened
     from edgebind.manifest import WindowSpec
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
@@ -72,7 +72,7 @@ def collect(
     \b
     edgebind calibrate collect walks/ drives/ --modality imu --out imu-set.json
     """
-    from edgebind.calibration import collecting, material, sets
+    from edgebind.calibration.windows import collecting, material, sets
     from edgebind.sources import units
 
     file = out if out.suffix == ".json" else out / sets.FILE
@@ -87,7 +87,7 @@ def collect(
 
 def _require_own(file: Path, modality: str) -> None:
     """Refuse to replace what is no set, or another sensor's."""
-    from edgebind.calibration import sets
+    from edgebind.calibration.windows import sets
     from edgebind.errors import OptionError
 
     if file.exists() and (found := sets.read(file).modality) != modality:
@@ -117,7 +117,7 @@ def check(paths: tuple[Path, ...], modality: str | None, as_json: bool, bundle: 
 
 
 def _opened(paths: tuple[Path, ...], modality: str | None, bundle: Path | None, units_text: str) -> Opened:
-    from edgebind.calibration import collecting, material
+    from edgebind.calibration.windows import collecting, material
     from edgebind.errors import OptionError
     from edgebind.sources import units
 
@@ -158,7 +158,7 @@ def record(
     edgebind calibrate record --sensor imu --source file:walk.csv.gz --seconds 60 --out recordings/imu
     """
     from edgebind import recorder
-    from edgebind.calibration import collecting, sets
+    from edgebind.calibration.windows import collecting, sets
 
     spec, file = _window(sensor, bundle), out / sets.FILE
     old = _set_to_add_to(file, sensor, spec)
@@ -176,8 +176,8 @@ def record(
 
 
 def _set_to_add_to(file: Path, sensor: str, spec: WindowSpec) -> Any:
-    from edgebind.calibration import sets
-    from edgebind.calibration.sets import CalibrationSet, Draw
+    from edgebind.calibration.windows import sets
+    from edgebind.calibration.windows.sets import CalibrationSet, Draw
     from edgebind.errors import OptionError
 
     if not file.exists():
@@ -243,13 +243,13 @@ def ranges(bundle: Path, out: Path | None, trtexec: Path | None, tensorrt: str, 
 
 def _window(modality: str, bundle: Path | None) -> WindowSpec:
     from edgebind import modality as modalities
-    from edgebind.calibration import sets
+    from edgebind.calibration.windows import sets
 
     return sets.default_window(modalities.get(modality).name, bundle)
 
 
 def _show(opened: Opened, *, each_recording: bool) -> None:
-    from edgebind.calibration import collecting
+    from edgebind.calibration.windows import collecting
 
     if each_recording:
         _show_recordings(opened)
@@ -261,7 +261,7 @@ def _show(opened: Opened, *, each_recording: bool) -> None:
 
 
 def _show_recordings(opened: Opened) -> None:
-    from edgebind.calibration import diagnosis
+    from edgebind.calibration.windows import diagnosis
 
     click.echo(f"{'windows':>8} {'at limit':>8}  {'for':10} recording")
     for member, each in zip(opened.set.recordings, opened.looked, strict=True):
@@ -277,7 +277,7 @@ def _show_recordings(opened: Opened) -> None:
 def _as_data(opened: Opened) -> dict[str, Any]:
     from dataclasses import asdict
 
-    from edgebind.calibration import collecting, diagnosis
+    from edgebind.calibration.windows import collecting, diagnosis
 
     return {
         "recordings": [

@@ -12,8 +12,8 @@ import click
 from edgebind.cli.options import Finite
 
 if TYPE_CHECKING:
-    from edgebind.calibration.compare import Compared
-    from edgebind.calibration.layers import Departure
+    from edgebind.calibration.report.compare import Compared
+    from edgebind.calibration.report.layers import Departure
 
 SAME = 1 - 1e-6
 """Least cosine of vectors that are the same to float32, of which none is worst."""
@@ -64,7 +64,7 @@ def command(
     edgebind compare encoder.onnx edited.onnx walks/ --like bundles/imu-fp32 --html compared.html
     """
     from edgebind import drawing
-    from edgebind.calibration import compare
+    from edgebind.calibration.report import compare
     from edgebind.sources import units
 
     if html is not None:
@@ -75,7 +75,7 @@ def command(
     if sys.stderr.isatty():
         click.echo("\r\x1b[K", err=True, nl=False)
     if html is not None:
-        from edgebind.calibration import compare_page
+        from edgebind.calibration.report import compare_page
 
         compare_page.write(html, found)
     if as_json:

@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 
 from edgebind import sources, starter
-from edgebind.calibration import ranges, sets, trtexec
+from edgebind.calibration import ranges, trtexec
+from edgebind.calibration.windows import sets
 from edgebind.cli import main
 from edgebind.signals import Chunk
 from edgebind.testing import ListSource
-from tests.calibration.test_sets import motion, write
+from tests.calibration.windows.test_sets import motion, write
 
 
 @pytest.fixture

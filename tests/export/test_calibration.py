@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from edgebind import starter
-from edgebind.calibration import collecting, ranges, sets
+from edgebind.calibration import ranges
+from edgebind.calibration.windows import collecting, sets
 from edgebind.errors import CalibrationError, EdgebindError, OptionError
 from edgebind.export.road import Exported, Request, export
 

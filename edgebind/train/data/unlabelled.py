@@ -107,7 +107,7 @@ def _split(data: Data, items: list[Item], fold: int | None) -> list[tuple[Item, 
 
 
 def _read_recordings(data: Data, node: Node) -> list[Item]:
-    from edgebind.calibration import finding
+    from edgebind.calibration.windows import finding
 
     root = Path(data.path)
     spec: WindowSpec = from_table(WindowSpec, node.window, where="recipe", prefix="window.")

@@ -8,12 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgebind.calibration import ranges, recordings, streaming
+from edgebind.calibration import ranges
 from edgebind.calibration.batches import Batch
 from edgebind.calibration.observers import MinMax
-from edgebind.calibration.streaming import Part, Streamed
+from edgebind.calibration.windows import recordings, streaming
+from edgebind.calibration.windows.streaming import Part, Streamed
 from edgebind.errors import CalibrationError, RecordingError
-from tests.calibration.test_sets import IMU, motion, write
+from tests.calibration.windows.test_sets import IMU, motion, write
 
 
 @pytest.fixture

@@ -14,11 +14,12 @@ import pytest
 from onnx import numpy_helper
 
 from edgebind import drawing
-from edgebind.calibration import evidence, gate, layers, qdq, ranges, report_page
+from edgebind.calibration import gate, qdq, ranges
 from edgebind.calibration.batches import Batch
 from edgebind.calibration.histogram import Histogram
 from edgebind.calibration.observers import METHODS
 from edgebind.calibration.ranges import Ranges
+from edgebind.calibration.report import evidence, layers, report_page
 from edgebind.calibration.transforms.rewrites import Rewrites, Scaling
 from edgebind.labels import LabelBank
 from tests import bundles as tiny

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from edgebind.calibration import collecting, diagnosis, material, sets
-from edgebind.calibration.collecting import Opened
+from edgebind.calibration.windows import collecting, diagnosis, material, sets
+from edgebind.calibration.windows.collecting import Opened
 from edgebind.errors import CalibrationError, OptionError
 from edgebind.manifest import Manifest, WindowSpec
 from edgebind.sources import units

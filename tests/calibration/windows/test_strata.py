@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edgebind.calibration import strata
+from edgebind.calibration.windows import strata
 
 RANDOM = np.random.default_rng(0)
 

@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from edgebind.calibration import collecting, finding, recordings, sets, streaming
 from edgebind.calibration.batches import Batch
-from edgebind.calibration.collecting import Opened
-from edgebind.calibration.recordings import MOST, thin
-from edgebind.calibration.sets import CalibrationSet
-from edgebind.calibration.streaming import Part, Streamed
+from edgebind.calibration.windows import collecting, finding, recordings, sets, streaming
+from edgebind.calibration.windows.collecting import Opened
+from edgebind.calibration.windows.recordings import MOST, thin
+from edgebind.calibration.windows.sets import CalibrationSet
+from edgebind.calibration.windows.streaming import Part, Streamed
 from edgebind.errors import CalibrationError, OptionError
 from edgebind.manifest import Manifest
 from edgebind.sources.units import Units

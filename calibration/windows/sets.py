@@ -18,8 +18,8 @@ from typing import Any
 from edgebind import atomic
 from edgebind import manifest as manifests
 from edgebind import modality as modalities
-from edgebind.calibration import strata
-from edgebind.calibration.strata import Aspect, Edges
+from edgebind.calibration.windows import strata
+from edgebind.calibration.windows.strata import Aspect, Edges
 from edgebind.errors import CalibrationError, EdgebindError, OptionError
 from edgebind.manifest import WindowSpec
 from edgebind.sources import units
@@ -58,7 +58,7 @@ class Draw:
     seed: int = 0
     aspects: tuple[str, ...] = ()
     edges: Edges = ()
-    """For each aspect the values between its parts, see `edgebind.calibration.strata`."""
+    """For each aspect the values between its parts, see `edgebind.calibration.windows.strata`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,10 +18,12 @@ from numpy.typing import NDArray
 from edgebind import bundle as bundles
 from edgebind.backends.base import Backend
 from edgebind.backends.onnxruntime import OnnxRuntimeBackend
-from edgebind.calibration import gate, layers, recordings
+from edgebind.calibration import gate
 from edgebind.calibration.batches import Batch, count, pieces, spread
 from edgebind.calibration.gate import Comparison
-from edgebind.calibration.layers import Depth
+from edgebind.calibration.report import layers
+from edgebind.calibration.report.layers import Depth
+from edgebind.calibration.windows import recordings
 from edgebind.errors import OptionError
 from edgebind.labels import LabelBank
 from edgebind.manifest import Manifest
@@ -49,7 +51,7 @@ class Options:
     windows: int = 512
     """At most about so many, evenly spread."""
     threshold: float | None = None
-    """See `edgebind.calibration.layers.compare`."""
+    """See `edgebind.calibration.report.layers.compare`."""
     deep: bool = True
     """Compare inner tensors too, where both sides are ONNX graphs."""
     units: Units | None = None

@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgebind import modality as modalities
-from edgebind.calibration import recordings
-from edgebind.calibration.strata import ASPECTS
+from edgebind.calibration.windows import recordings
+from edgebind.calibration.windows.strata import ASPECTS
 from edgebind.errors import EdgebindError
 from edgebind.manifest import WindowSpec
 from edgebind.signals import Window
@@ -37,7 +37,7 @@ class Scan:
 
     name: str
     aspects: NDArray[np.float64]
-    """(windows, aspects), see `edgebind.calibration.strata`."""
+    """(windows, aspects), see `edgebind.calibration.windows.strata`."""
     start_ns: NDArray[np.int64]
     stop_ns: NDArray[np.int64]
     digests: NDArray[np.uint64]

@@ -15,9 +15,10 @@ from onnx import numpy_helper
 from onnx.reference import ReferenceEvaluator
 
 from edgebind import bundle, cli
-from edgebind.calibration import compare, layers, qdq, ranges
+from edgebind.calibration import qdq, ranges
 from edgebind.calibration.batches import Batch
-from edgebind.calibration.compare import Options
+from edgebind.calibration.report import compare, layers
+from edgebind.calibration.report.compare import Options
 from edgebind.errors import CalibrationError, EdgebindError, OptionError
 from edgebind.export.precision import to_fp16
 from tests import bundles as tiny

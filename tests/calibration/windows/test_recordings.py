@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 
 from edgebind import preprocess
-from edgebind.calibration import finding, recordings
-from edgebind.calibration.recordings import Recording
+from edgebind.calibration.windows import finding, recordings
+from edgebind.calibration.windows.recordings import Recording
 from edgebind.errors import CalibrationError, OptionError
 from edgebind.manifest import Manifest, WindowSpec
 from edgebind.sources import units

@@ -13,13 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgebind import onnx_external
-from edgebind.calibration import emulation, engine, ladder, layers, qdq
+from edgebind.calibration import emulation, engine, ladder, qdq
 from edgebind.calibration.batches import Batch, count, spread
-from edgebind.calibration.compare import Worst, worst_of
 from edgebind.calibration.graph import Graph
 from edgebind.calibration.histogram import BINS, Histogram, Range
-from edgebind.calibration.layers import Depth
 from edgebind.calibration.observers import METHODS
+from edgebind.calibration.report import layers
+from edgebind.calibration.report.compare import Worst, worst_of
+from edgebind.calibration.report.layers import Depth
 
 Reals = NDArray[np.float64]
 

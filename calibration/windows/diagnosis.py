@@ -12,10 +12,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edgebind.calibration import strata
 from edgebind.calibration.quantise import LEAST_CALIBRATION, LEAST_GATE
-from edgebind.calibration.scan import Scan
-from edgebind.calibration.strata import Edges
+from edgebind.calibration.windows import strata
+from edgebind.calibration.windows.scan import Scan
+from edgebind.calibration.windows.strata import Edges
 from edgebind.manifest import WindowSpec
 
 ERROR, WARNING = "error", "warning"
@@ -38,7 +38,7 @@ BEYOND = 0.25
 NARROW = 64
 """Grey levels."""
 TURNS = (0.25, 50.0)
-"""Between these, accelerometer and gyroscope agree; see `edgebind.calibration.scan`."""
+"""Between these, accelerometer and gyroscope agree; see `edgebind.calibration.windows.scan`."""
 FRAME_UNITS = {
     "thermal": ((20_000, 60_000, "cK"), (2_000, 6_000, "dK"), (200, 400, "K")),
     "depth": ((100, 65_536, "mm"),),

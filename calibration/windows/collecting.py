@@ -10,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
-from edgebind.calibration import finding, recordings, strata
-from edgebind.calibration.diagnosis import ERROR, Finding, Looked, diagnose, strata_of
-from edgebind.calibration.scan import Scan, scan
-from edgebind.calibration.sets import (
+from edgebind.calibration.windows import finding, recordings, strata
+from edgebind.calibration.windows.diagnosis import ERROR, Finding, Looked, diagnose, strata_of
+from edgebind.calibration.windows.scan import Scan, scan
+from edgebind.calibration.windows.sets import (
     BOTH,
     CALIBRATE,
     GATE,

@@ -7,8 +7,8 @@ from html import escape
 from typing import Any
 
 from edgebind import __version__, drawing
-from edgebind.calibration import compare_page, pictures
-from edgebind.calibration.evidence import Evidence
+from edgebind.calibration.report import compare_page, pictures
+from edgebind.calibration.report.evidence import Evidence
 from edgebind.manifest import Manifest
 from edgebind.page import document, figure, listing
 

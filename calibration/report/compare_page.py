@@ -8,9 +8,9 @@ from html import escape
 from pathlib import Path
 
 from edgebind import __version__, drawing
-from edgebind.calibration import pictures
-from edgebind.calibration.compare import Compared, Worst
-from edgebind.calibration.layers import Departure, Depth
+from edgebind.calibration.report import pictures
+from edgebind.calibration.report.compare import Compared, Worst
+from edgebind.calibration.report.layers import Departure, Depth
 from edgebind.page import document, figure, listing
 
 ROWS = 20

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
-from edgebind.calibration import finding, recordings
 from edgebind.calibration.batches import Batch
-from edgebind.calibration.recordings import Recording
+from edgebind.calibration.windows import finding, recordings
+from edgebind.calibration.windows.recordings import Recording
 from edgebind.errors import CalibrationError
 from edgebind.manifest import Manifest
 from edgebind.sources.units import Units

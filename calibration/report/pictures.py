@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgebind.calibration.layers import Depth
+from edgebind.calibration.report.layers import Depth
 from edgebind.drawing import COLOURS, RULE, blank
 
 if TYPE_CHECKING:

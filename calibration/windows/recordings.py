@@ -2,7 +2,7 @@
 
     paths -> recordings -> chunks -> windows -> preprocessed inputs, evenly thinned -> (calibration, gate)
 
-Which files they are, `edgebind.calibration.finding` tells.
+Which files they are, `edgebind.calibration.windows.finding` tells.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgebind import preprocess
-from edgebind.calibration import finding
 from edgebind.calibration.batches import Batch
+from edgebind.calibration.windows import finding
 from edgebind.errors import CalibrationError, RecordingError
 from edgebind.manifest import Manifest, WindowSpec
 from edgebind.signals import NANOSECONDS, Window
