@@ -16,7 +16,7 @@ import functools
 import threading
 import weakref
 from collections import OrderedDict, deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -92,7 +92,7 @@ class TensorRTBackend(Closing):
 
         Raises
         ------
-        BackendError: not one input and one output, or the GPU's memory is full.
+        BackendError: not one input and one output of fixed shapes, or the GPU's memory is full.
         """
         self._trt, self._gpu, self._where = flavour.trt, gpu, loaded.file.path
         self.build_s: float = loaded.file.seconds
@@ -209,8 +209,7 @@ class TensorRTBackend(Closing):
     def _many(self, held: _Held, value: NDArray[np.generic]) -> NDArray[np.float32]:
         vectors = np.empty((len(value), *self._output.shape), np.float32)
         under_way: deque[tuple[slice, _Buffers]] = deque()
-        for turn, at in enumerate(range(0, len(value), self._most)):
-            rows = slice(at, min(at + self._most, len(value)))
+        for turn, rows in enumerate(self._pieces(len(value))):
             buffers = self._buffers_of(turn % 2)
             if len(under_way) == 2:  # the batch before last, which these buffers are of
                 self._take(vectors, *under_way.popleft())
@@ -220,6 +219,9 @@ class TensorRTBackend(Closing):
         while under_way:
             self._take(vectors, *under_way.popleft())
         return vectors
+
+    def _pieces(self, count: int) -> list[slice]:
+        return [slice(at, min(at + self._most, count)) for at in range(0, count, self._most)]
 
     def _launch(self, held: _Held, number: int, count: int) -> None:
         """Copy in, execute and copy out, each in its own stream, each after the one before."""
@@ -249,7 +251,17 @@ class TensorRTBackend(Closing):
         if len(inputs) != 1 or len(outputs) != 1:
             got = f"{len(inputs)}, {len(outputs)}"
             raise BackendError("not an encoder", where=self._where, wanted="1 input, 1 output", got=got)
-        return _end(engine, inputs[0]), _end(engine, outputs[0])
+        return self._end(engine, inputs[0]), self._end(engine, outputs[0])
+
+    def _end(self, engine: trt.ICudaEngine, name: str) -> _End:
+        batch, *shape = (int(size) for size in engine.get_tensor_shape(name))
+        kind = engine.get_tensor_dtype(name).name
+        if kind not in _NUMPY or min(shape, default=1) < 1:
+            wanted = f"any batch of one fixed shape, {' or '.join(_NUMPY)}"
+            raise BackendError(
+                f"{name} does not fit", where=self._where, wanted=wanted, got=f"{kind} {(batch, *shape)}"
+            )
+        return _End(name, tuple(shape), _NUMPY[kind])
 
     def _buffers_of(self, number: int) -> _Buffers:
         assert self._held is not None  # whoever asks is working
@@ -279,7 +291,7 @@ class TensorRTBackend(Closing):
                 "TensorRT makes no execution context", where=self._where, remedy="free memory of the GPU"
             )
         context.set_device_memory(int(held.scratch), self._scratch_size)
-        stream, buffers = held.streams[1], held.buffers[number]
+        stream, buffers = held.streams[1], self._buffers_of(number)
         done = context.set_optimization_profile_async(profile, self._gpu.handle(stream))
         self._gpu.finish(stream)
         done = done and context.set_input_shape(self.input_name, (count, *self._input.shape))
@@ -296,8 +308,13 @@ class TensorRTBackend(Closing):
     def device_ms(self, value: NDArray[np.generic]) -> float:
         """How long the GPU is busy with the engine alone on a batch that was embedded just before; what a call is compared with."""
         with self._lock, self._working() as held:
-            lane, stream = self._lane(held, len(value), 0), held.streams[1]
-            return self._gpu.milliseconds(stream, lambda: self._execute(lane, stream))
+            pieces, stream = enumerate(self._pieces(len(value))), held.streams[1]
+            lanes = [self._lane(held, rows.stop - rows.start, turn % 2) for turn, rows in pieces]
+            return self._gpu.milliseconds(stream, lambda: self._execute_all(lanes, stream))
+
+    def _execute_all(self, lanes: Sequence[_Lane], stream: Stream) -> None:
+        for lane in lanes:
+            self._execute(lane, stream)
 
     def copy_gbs(self) -> float:
         """Bytes that the GPU reads and writes a second in its own memory, in 10⁹."""
@@ -323,11 +340,10 @@ class TensorRTBackend(Closing):
             finally:
                 self._gpu.close()
 
-
-def _end(engine: trt.ICudaEngine, name: str) -> _End:
-    shape = tuple(engine.get_tensor_shape(name))
-    kind = engine.get_tensor_dtype(name)
-    return _End(name, tuple(int(size) for size in shape[1:]), _NUMPY[kind.name])
+    def __del__(self) -> None:
+        """One that was forgotten gives its memory back in the GPU's context too, whichever thread it is that collects it."""
+        if getattr(self, "_held", None) is not None:
+            self.close()
 
 
 @functools.cache
@@ -337,5 +353,6 @@ def _close_in_the_end() -> None:
 
 
 def _close_all() -> None:
-    for backend in list(_open):
-        backend.close()
+    with contextlib.ExitStack() as stack:  # one that cannot be closed does not keep the others open
+        for backend in list(_open):
+            stack.callback(backend.close)

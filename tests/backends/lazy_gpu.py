@@ -237,6 +237,8 @@ class Engine:
     can_be_captured: bool = True
     device_memory_size_v2: int = 64
     contexts: int = 0
+    kind: str = "FLOAT"
+    dim: int = DIM
 
     @property
     def num_io_tensors(self) -> int:
@@ -249,10 +251,10 @@ class Engine:
         return "in" if name in self.inputs else "out"
 
     def get_tensor_shape(self, name: str) -> tuple[int, ...]:
-        return (-1, *SHAPE) if name in self.inputs else (-1, DIM)
+        return (-1, *SHAPE) if name in self.inputs else (-1, self.dim)
 
     def get_tensor_dtype(self, name: str) -> Any:
-        return SimpleNamespace(name="FLOAT")
+        return SimpleNamespace(name=self.kind)
 
     def create_execution_context(self, strategy: str) -> Context:
         assert strategy == "user"

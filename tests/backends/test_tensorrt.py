@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import gc
 import importlib
 import inspect
@@ -167,6 +168,32 @@ def test_backends_that_are_forgotten_are_closed_in_the_end() -> None:
     backend.close()
 
 
+def test_one_that_cannot_be_closed_does_not_keep_others_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    gpus = [LazyGpu(), LazyGpu(), LazyGpu()]
+    held = [_backend(gpu) for gpu in gpus]
+    for gpu in gpus:
+        monkeypatch.setattr(gpu, "close", functools.partial(_closed_with_a_fault, gpu))
+    with pytest.raises(BackendError, match="CUDA fails"):
+        tensorrt._close_all()
+    assert all(gpu.is_closed for gpu in gpus)
+    assert len(held) == 3
+
+
+def _closed_with_a_fault(gpu: LazyGpu) -> None:
+    gpu.is_closed = True
+    raise BackendError("CUDA fails: cuda error")
+
+
+def test_one_that_nobody_closed_is_closed_when_it_is_collected() -> None:
+    gpu = LazyGpu()
+    backend = _backend(gpu)
+    _embed(backend, _windows(1))
+    _embed(backend, _windows(1))
+    del backend
+    gc.collect()
+    assert (gpu.bytes, gpu.graphs, gpu.is_closed, gpu.depth) == ({}, 0, True, 0)
+
+
 def test_threads_take_turns() -> None:
     gpu = LazyGpu()
     faults: list[BaseException] = []
@@ -200,11 +227,27 @@ def test_what_does_not_fit_is_one_clear_line() -> None:
         _backend(LazyGpu(), inputs=("input", "mask"))
 
 
+@pytest.mark.parametrize(("engine", "got"), [({"kind": "BOOL"}, "BOOL (-1, 2, 3)"), ({"dim": -1}, "FLOAT (-1, -1)")])
+def test_ends_that_no_encoder_has_are_one_clear_line(engine: dict[str, Any], got: str) -> None:
+    with pytest.raises(BackendError, match=rf"does not fit .* got {re.escape(got)}"):
+        _backend(LazyGpu(), **engine)
+
+
 def test_how_long_its_build_took_is_told() -> None:
     with _backend(LazyGpu()) as backend:
         assert backend.build_s == 1.5
         _embed(backend, _windows(1))
         assert backend.device_ms(_windows(1)) == 1.0
+
+
+def test_the_time_on_the_gpu_is_of_all_pieces_of_a_batch() -> None:
+    gpu = LazyGpu()
+    with _backend(gpu) as backend:
+        _embed(backend, _windows(9))
+        before = gpu.calls.count("execute")
+        backend.device_ms(_windows(9))
+        assert gpu.calls.count("execute") - before == 3  # 4, 4 and 1
+        np.testing.assert_allclose(_embed(backend, windows := _windows(9)), oracle(windows), rtol=1e-6)
 
 
 # ------------------------------------------------------------------------------------------------------ without a GPU
