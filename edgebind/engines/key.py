@@ -49,13 +49,13 @@ class Profile:
 def parse_batches(text: str) -> tuple[Profile, ...]:
     """`1,16` -> an engine for exactly 1 and exactly 16; `1-16` -> any from 1 to 16, best at 1; `1-8-16` -> best at 8.
 
-    Exact sizes are the fastest, and TensorRT-RTX builds the same bytes each time; a range needs less room than several sizes.
+    A size that is named twice counts once. Exact sizes are the fastest, and TensorRT-RTX builds the same bytes each time; a range needs less room than several sizes.
 
     Raises
     ------
     OptionError: no sizes, or ones that are out of order.
     """
-    return tuple(_parse_batch(part.strip()) for part in text.split(","))
+    return tuple(dict.fromkeys(_parse_batch(part.strip()) for part in text.split(",")))
 
 
 def _parse_batch(text: str) -> Profile:

@@ -20,7 +20,7 @@ def _build(*arguments: str | Path) -> Result:
 
 def test_ahead_for_gpus_that_are_named(tmp_path: Path, rtx: Flavour) -> None:
     folder = bundles.write(tmp_path / "b")
-    arguments = (folder, "--target", "sm_86", "--target", "8.9", "--batch", "1,4", "--out", tmp_path / "engines")
+    arguments = (folder, "--target", "sm_86", "--target", "8.9", "--batch", "1,4,1", "--out", tmp_path / "engines")
     first, second = _build(*arguments), _build(*arguments)
     assert (first.exit_code, second.exit_code) == (0, 0), first.output
     (engine,) = (tmp_path / "engines").rglob("*.engine")
