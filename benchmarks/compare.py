@@ -54,16 +54,32 @@ def read(path: Path) -> Mapping[str, Any]:
 
     Raises
     ------
-    OptionError: missing, not JSON, or of another format.
+    OptionError: missing, not JSON, of another format, or damaged.
     """
     try:
         report = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        raise OptionError("cannot be read", where=path, got=error.strerror) from error
+    except (ValueError, RecursionError) as error:
         raise OptionError("no report of edgebind bench", where=path, got=str(error)) from error
     if not isinstance(report, dict) or report.get("format") != FORMAT:
         got = report.get("format") if isinstance(report, dict) else type(report).__name__
         raise OptionError("no report of edgebind bench", where=path, wanted=FORMAT, got=got)
+    if not _is_whole(report):
+        raise OptionError("a damaged report", where=path, remedy="measure again with edgebind bench --json")
     return report
+
+
+def _is_whole(report: Mapping[str, Any]) -> bool:
+    """Whether everything that is compared is there, and is of its kind."""
+    try:
+        rows = _rows(report).values()
+        times = [np.asarray(row["times_ms"], np.float64) for row in rows]
+        taken = all(each.ndim == 1 and each.size and np.all((each > 0) & (each < np.inf)) for each in times)
+        spent = all(isinstance(row.get("cpu_ms", 0.0), int | float) for row in rows)
+        return taken and spent and isinstance(report["options"]["streams"], int)
+    except (AttributeError, LookupError, TypeError, ValueError):
+        return False
 
 
 def compare(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Difference]:

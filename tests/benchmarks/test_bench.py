@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from dataclasses import replace
 from functools import partial
@@ -281,6 +282,31 @@ def test_what_cannot_be_compared_is_refused(tmp_path: Path) -> None:
     for text in ("{}", "[]", "no JSON"):
         path.write_text(text)
         with pytest.raises(OptionError, match=r"r\.json: no report of edgebind bench"):
+            compare.read(path)
+    with pytest.raises(OptionError, match=r"none\.json: cannot be read \(got No such file"):
+        compare.read(tmp_path / "none.json")
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"bundle": None},
+        {"batch": [1]},
+        {"times_ms": []},
+        {"times_ms": [1.0, "x"]},
+        {"times_ms": [0.0]},
+        {"cpu_ms": "x"},
+    ],
+)
+def test_a_damaged_report_is_one_clear_line(tmp_path: Path, damage: dict[str, Any]) -> None:
+    path = tmp_path / "r.json"
+    report = _report(np.ones(3))
+    path.write_text(json.dumps(report))
+    assert compare.read(path) == report
+    changes: list[dict[str, Any]] = [{"results": [report["results"][0] | damage]}, {"results": None}, {"options": {}}]
+    for broken in changes:
+        path.write_text(json.dumps({**report, **broken}))
+        with pytest.raises(OptionError, match=r"r\.json: a damaged report"):
             compare.read(path)
 
 
