@@ -14,6 +14,7 @@ python -m edgebind.benchmarks.ablation edgebind/starter/recipes/imu.toml --fold 
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +22,7 @@ from typing import Any
 
 import click
 
+from edgebind import cli
 from edgebind.train import distil, distil_recipe
 from edgebind.train.distil_recipe import DistilRecipe, Losses
 from edgebind.train.nodes import Encode
@@ -131,4 +133,4 @@ def command(
 
 
 if __name__ == "__main__":
-    command()
+    sys.exit(cli.main(command=command, name="python -m edgebind.benchmarks.ablation"))

@@ -9,6 +9,7 @@ python -m edgebind.benchmarks.builds --out benchmarks/results/builds-rtx.json
 from __future__ import annotations
 
 import json
+import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edgebind import atomic, bundle, starter
+from edgebind import atomic, bundle, cli, starter
 from edgebind.benchmarks import machine
 from edgebind.calibration import qdq, ranges
 from edgebind.calibration.batches import Batch
@@ -117,4 +118,4 @@ def main(modalities: tuple[str, ...], sources: tuple[str, ...], out: Path | None
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(cli.main(command=main, name="python -m edgebind.benchmarks.builds"))

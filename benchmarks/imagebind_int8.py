@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -18,7 +19,7 @@ from typing import Any
 import click
 import numpy as np
 
-from edgebind import atomic
+from edgebind import atomic, cli
 from edgebind.benchmarks import machine
 from edgebind.calibration import gate
 from edgebind.calibration.gate import Bars
@@ -121,4 +122,4 @@ def command(
 
 
 if __name__ == "__main__":
-    command()
+    sys.exit(cli.main(command=command, name="python -m edgebind.benchmarks.imagebind_int8"))

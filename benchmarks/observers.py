@@ -11,6 +11,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,7 +23,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from edgebind import bundle as bundles
-from edgebind import manifest, starter
+from edgebind import cli, manifest, starter
 from edgebind.benchmarks import machine
 from edgebind.calibration import ranges
 from edgebind.calibration.batches import Batch
@@ -170,4 +171,4 @@ def command(windows: int, road_windows: int, out: Path | None) -> None:
 
 
 if __name__ == "__main__":
-    command()
+    sys.exit(cli.main(command=command, name="python -m edgebind.benchmarks.observers"))

@@ -15,6 +15,7 @@ python -m edgebind.benchmarks.peers --out benchmarks/results/peers-cpu.json
 from __future__ import annotations
 
 import json
+import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
@@ -28,7 +29,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from edgebind import atomic, backends, bundle, cuda
+from edgebind import atomic, backends, bundle, cli, cuda
 from edgebind.backends.base import Backend
 from edgebind.benchmarks import compare, latency, machine, outside, roofline
 from edgebind.benchmarks.latency import Call
@@ -272,4 +273,4 @@ def _lines(found: dict[str, Any]) -> Iterator[str]:
 
 
 if __name__ == "__main__":
-    command()
+    sys.exit(cli.main(command=command, name="python -m edgebind.benchmarks.peers"))

@@ -12,6 +12,7 @@ python -m edgebind.benchmarks.quantisers --modelopt build/modelopt --out benchma
 from __future__ import annotations
 
 import json
+import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -22,7 +23,7 @@ from typing import Any
 import click
 import numpy as np
 
-from edgebind import bundle, cpu, starter
+from edgebind import bundle, cli, cpu, starter
 from edgebind.backends.onnxruntime import OnnxRuntimeBackend
 from edgebind.benchmarks import int8_peers, latency, machine
 from edgebind.calibration import engine, gate, ladder, qdq, sensitivity
@@ -277,4 +278,4 @@ def command(
 
 
 if __name__ == "__main__":
-    command()
+    sys.exit(cli.main(command=command, name="python -m edgebind.benchmarks.quantisers"))

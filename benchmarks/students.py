@@ -11,6 +11,7 @@ python -m edgebind.benchmarks.students --out benchmarks/results/students-cpu.jso
 from __future__ import annotations
 
 import json
+import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,6 +21,7 @@ import click
 import numpy as np
 import torch
 
+from edgebind import cli
 from edgebind.backends.onnxruntime import OnnxRuntimeBackend
 from edgebind.benchmarks import latency, machine
 from edgebind.benchmarks.latency import Call
@@ -113,4 +115,4 @@ def command(modalities: tuple[str, ...], seconds: float, threads: int, out: Path
 
 
 if __name__ == "__main__":
-    command()
+    sys.exit(cli.main(command=command, name="python -m edgebind.benchmarks.students"))

@@ -86,12 +86,12 @@ def group() -> None:
     """
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run one command; returns its exit code: 0, 1 for a failure of edgebind itself, 2 for bad input, 130 for Ctrl-C."""
+def main(arguments: list[str] | None = None, command: click.Command = group, name: str = "edgebind") -> int:
+    """Run one command, or another program's own; returns its exit code: 0, 1 for a failure of edgebind itself, 2 for bad input, 130 for Ctrl-C."""
     from edgebind.errors import EdgebindError
 
     try:
-        group.main(args=arguments, prog_name="edgebind", standalone_mode=False)
+        command.main(args=arguments, prog_name=name, standalone_mode=False)
     except click.exceptions.Abort:
         click.echo("edgebind: interrupted; nothing half-written is left", err=True)
         return INTERRUPTED

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from edgebind import cuda
+from edgebind import cli, cuda
 from edgebind.benchmarks import outside, peers
 from edgebind.errors import BackendError
 
@@ -48,6 +48,12 @@ def test_programs_on_the_path_are_run(tmp_path: Path, monkeypatch: pytest.Monkey
     program.write_text("#!/bin/sh\necho '[E] no GPU' >&2\nexit 1\n")
     with pytest.raises(BackendError, match=r"polygraphy fails: \[E\] no GPU"):
         outside.measure(Path("e.onnx"), "input", (1, 6, 200))
+
+
+def test_a_tower_that_is_not_known_is_one_clear_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["--tower", "imu-huge"], peers.command, "peers") == 2
+    said = capsys.readouterr().err
+    assert said.startswith("edgebind: unknown student (wanted imu-xs or ") and said.count("\n") == 1
 
 
 @pytest.mark.slow
