@@ -111,7 +111,23 @@ def worst(comparisons: Mapping[str, Comparison]) -> Comparison:
     )
 
 
-def require(comparison: Comparison, bars: Bars, what: str) -> None:
+def _shown_below(comparison: Comparison, bars: Bars) -> str:
+    """`comparison` with as many digits as it takes to see which bars it misses: 0.9999973 is not shown as 1.00000."""
+    rows = [
+        ("cosine mean ", comparison.cosine_mean, bars.cosine_mean, 5),
+        ("p1 ", comparison.cosine_p1, bars.cosine_p1, 5),
+    ]
+    if comparison.agreement is not None:
+        rows.append(("agreement ", comparison.agreement, bars.agreement, 4))
+    return ", ".join(title + _digits(value, bar, least) for title, value, bar, least in rows)
+
+
+def _digits(value: float, bar: float, least: int) -> str:
+    texts = [f"{value:.{digits}f}" for digits in range(least, 17)]
+    return texts[0] if value >= bar else next((text for text in texts if float(text) < bar), texts[-1])
+
+
+def require(comparison: Comparison, bars: Bars, what: str, *, remedy: str | None = None) -> None:
     """Let `comparison` pass, or say by how much it fails.
 
     Raises
@@ -123,6 +139,6 @@ def require(comparison: Comparison, bars: Bars, what: str) -> None:
         raise GateError(
             f"{what} drifts too far from FP32",
             wanted=f"cosine mean {bars.cosine_mean:g}, p1 {bars.cosine_p1:g}{agreement}",
-            got=str(comparison),
-            remedy="calibrate on more recordings, or use --precision fp16",
+            got=_shown_below(comparison, bars),
+            remedy=remedy,
         )

@@ -20,7 +20,7 @@ from edgebind.calibration.gate import Bars, Comparison
 from edgebind.calibration.journal import Journal
 from edgebind.calibration.qdq import Scheme
 from edgebind.calibration.ranges import Ranges
-from edgebind.calibration.search import Search
+from edgebind.calibration.search import Search, layers_in_float
 from edgebind.calibration.sensitivity import Probe, Sensitivity
 from edgebind.calibration.subject import Subject
 from edgebind.calibration.weights import SCALINGS
@@ -146,8 +146,8 @@ def _returned(gate_: _Gate, search: Search, bars: Bars, aim: Bars) -> Outcome:
             return outcome
         following = search.following(kept, must=not outcome.least.meets(bars))
         if following is None:
-            what = f"INT8 of {gate_.subject.graph.name}, even with {len(kept)} layers in float,"
-            gate.require(outcome.least, bars, what)
+            what = f"INT8 of {gate_.subject.graph.name}, even with {layers_in_float(len(kept))},"
+            gate.require(outcome.least, bars, what, remedy="calibrate on more recordings, or use --precision fp16")
             return outcome
         kept = [*kept, following]
 
@@ -172,7 +172,7 @@ class _Gate:
 
     def judge(self, kept: Sequence[str]) -> Outcome:
         """The graphs with the layers `kept` in float."""
-        in_float = f", {len(kept)} layers in float" if kept else ""
+        in_float = f", {layers_in_float(len(kept))}" if kept else ""
         self.subject.progress(f"gate on {count(self._held_out)} held-out windows{in_float}")
         files, comparisons = {}, {}
         for scheme in qdq.SCHEMES:

@@ -12,6 +12,10 @@ LEAST_SHARE = 0.9
 """Below this share of MACs in INT8 a search stops reaching for the aim; the bars themselves may cost more."""
 
 
+def layers_in_float(number: int) -> str:
+    return f"{number} layer{'' if number == 1 else 's'} in float"
+
+
 class Search:
     """Which layers to return to float so that `bars` are met, and `aim` where that is cheap, on the windows of a probe."""
 
@@ -85,5 +89,5 @@ class Search:
 
     def _tried(self, kept: Sequence[str]) -> Comparison:
         found = self._probe.keeping(kept)
-        self._probe.subject.progress(f"{len(kept)} layers in float: {found}")
+        self._probe.subject.progress(f"{layers_in_float(len(kept))}: {found}")
         return found

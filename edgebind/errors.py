@@ -10,7 +10,7 @@
     ├── ExportError               a graph that could not be made
     │   ├── ParityError           it was made, and computes something else
     │   └── CalibrationError      no ranges: no recordings, or recordings that say nothing
-    │       └── GateError         INT8 that drifts further from FP32 than was allowed
+    │       └── GateError         INT8 or FP16 that drifts further from FP32 than was allowed
     └── StorageError              the disk is full, read-only or absent
 
 A message answers four questions: where, what, wanted and got, what to do. It is built from those parts, so that no
@@ -105,7 +105,7 @@ class CalibrationError(ExportError):
 
 
 class GateError(CalibrationError):
-    """INT8 that drifts further from FP32 than was allowed."""
+    """INT8 or FP16 that drifts further from FP32 than was allowed."""
 
 
 class StorageError(EdgebindError):

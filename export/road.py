@@ -269,7 +269,7 @@ def _fp16(
     stage(f"gate on {count(batches)} windows")
     reference = engine.embed(original.graph, batches, optimise=True)
     comparison = gate.compare(reference, emulation.embed(graph, batches), original.bank)
-    gate.require(comparison, request.bars or gate.FP16, "FP16")
+    gate.require(comparison, request.bars or gate.FP16, "FP16", remedy="use --precision fp32, or ask for less")
     numbers = {**comparison.to_dict(), "judged_on": windows.kind, "products_in_float32": in_float}
     description = replace(original.description, precision="fp16", gate=numbers)
     report = {"gate": numbers, half_range.KEY: half_range.to_report(hazards)}

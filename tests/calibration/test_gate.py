@@ -45,6 +45,11 @@ def test_a_failing_gate_says_by_how_much() -> None:
         gate.require(gate.Comparison(9, 0.5, 0.4, 0.3, 0.2), gate.INT8, "INT8")
 
 
+def test_a_bar_missed_by_little_is_not_shown_as_met() -> None:
+    with pytest.raises(GateError, match=r"got cosine mean 0\.999997, p1 0\.99990\)$"):
+        gate.require(gate.Comparison(9, 0.9999973, 0.9999, 0.9, None), Bars(cosine_mean=0.999998), "FP16")
+
+
 @pytest.mark.parametrize("value", [-0.1, 1.1])
 def test_bars_are_shares(value: float) -> None:
     with pytest.raises(OptionError, match="out of range"):

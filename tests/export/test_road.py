@@ -190,6 +190,11 @@ def test_a_bar_that_is_missed_writes_nothing(starter_space: Path, tmp_path: Path
     assert not (tmp_path / "out").exists()
 
 
+def test_fp16_that_misses_its_bar_is_not_sent_to_fp16(starter_space: Path, tmp_path: Path) -> None:
+    with pytest.raises(GateError, match=r"got cosine mean 0\.9999.*use --precision fp32"):
+        list(export(Request("fp16", tmp_path / "out", modalities=("imu",), bars=Bars(1, 0, 0))))
+
+
 @pytest.mark.parametrize(
     "stage", ["starter encoder", "read recordings", "ranges of", "trying", "gate on", "speed", "write"]
 )
