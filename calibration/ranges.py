@@ -75,9 +75,9 @@ def from_json(text: str, where: str | Path = FILE) -> Ranges:
     """
     try:
         data = json.loads(text)
+        if data.get("format") != FORMAT:
+            raise ValueError(f"format {data.get('format')!r}")
         tensors = {str(name): _checked(pair) for name, pair in data["tensors"].items()}
-        if data["format"] != FORMAT:
-            raise ValueError(f"format {data['format']!r}")
         weights = data.get("weights", LARGEST)  # files of the first days do not say
         if weights not in SCALINGS:
             raise ValueError(f"weights {weights!r}")
@@ -101,8 +101,12 @@ def read(path: Path) -> Ranges:
     file = path / FILE if path.is_dir() else path
     try:
         return from_json(file.read_text(encoding="utf-8"), file)
-    except (OSError, UnicodeDecodeError) as error:
-        raise CalibrationError(f"no ranges here: {error}", where=file, wanted=FORMAT) from error
+    except FileNotFoundError as error:
+        raise CalibrationError("no ranges here", where=file, wanted=f"an INT8 bundle, or its {FILE}") from error
+    except OSError as error:
+        raise CalibrationError(f"cannot be read: {error.strerror or error}", where=file) from error
+    except UnicodeDecodeError as error:
+        raise CalibrationError("not a ranges file: no text", where=file, wanted=FORMAT) from error
 
 
 def _checked(pair: Any) -> Range:

@@ -110,8 +110,8 @@ def read(path: Path) -> CalibrationSet:
 
 
 def _parsed(data: dict[str, Any]) -> CalibrationSet:
-    if data["format"] != FORMAT:
-        raise ValueError(f"format {data['format']!r}")
+    if data.get("format") != FORMAT:
+        raise ValueError(f"format {data.get('format')!r}")
     modality = modalities.get(data["modality"]).name
     members = tuple(_member(member) for member in data["recordings"])
     said = units.parse(",".join(f"{quantity}={unit}" for quantity, unit in data["units"].items()))

@@ -44,6 +44,16 @@ def test_a_damaged_file_is_refused(text: str) -> None:
         ranges.from_json(text)
 
 
+def test_a_report_is_told_from_ranges() -> None:
+    with pytest.raises(CalibrationError, match=r"not a ranges file: format None \(wanted edgebind-ranges/1\)"):
+        ranges.from_json('{"gate": {}}')
+
+
+def test_a_bundle_without_ranges_is_named_once(tmp_path: Path) -> None:
+    with pytest.raises(CalibrationError, match=r"^\S+ no ranges here \(wanted an INT8 bundle, or its ranges.json\)$"):
+        ranges.read(tmp_path)
+
+
 def test_ranges_belong_to_one_graph(encoder: Path, walks: list[Batch]) -> None:
     of = ranges.collect(encoder, walks)["minmax"]
     of.require_graph(encoder)

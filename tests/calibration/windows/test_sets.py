@@ -94,6 +94,7 @@ def test_a_single_recording_is_cut_in_time(tmp_path: Path) -> None:
     [
         ("", "not a calibration set"),
         ("[]", "not a calibration set"),
+        ("{}", "format None"),
         ('{"format": "other/1"}', "format 'other/1'"),
     ],
 )
