@@ -29,7 +29,13 @@ SAME = 1 - 1e-6
     "--like", type=click.Path(path_type=Path), metavar="DIR", help="Bundle whose windows two bare graphs read."
 )
 @click.option("--units", "units_text", default="", metavar="LIST", help="Units, such as acc=g,depth=mm,thermal=cK.")
-@click.option("--windows", type=click.IntRange(1), default=512, show_default=True, help="Most windows, evenly spread.")
+@click.option(
+    "--windows",
+    type=click.IntRange(1),
+    default=512,
+    show_default=True,
+    help="About so many windows at most, evenly spread, and one of each recording at least.",
+)
 @click.option(
     "--threshold", type=Finite(0, min_open=True), metavar="X",
     help="Relative error from which on a layer has departed.  [default: fp32 0.001, fp16 0.02, int8 0.1]",

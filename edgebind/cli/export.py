@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from edgebind.cli.options import Finite
+
 if TYPE_CHECKING:
     from edgebind.calibration.gate import Bars
     from edgebind.export.road import Exported
@@ -66,9 +68,13 @@ NAMED = 6
     metavar="DIR",
     help="Also write the bundles into this model repository of a Triton Inference Server; see edgebind triton.",
 )
-@click.option("--min-cosine", type=float, help="Least mean cosine to FP32.  [default: int8 0.99, fp16 0.999]")
-@click.option("--min-p1", type=float, help="Least 1st percentile of the cosine.  [default: int8 0.97, fp16 0.998]")
-@click.option("--min-agreement", type=float, help="Least share of equal labels.  [default: int8 0.98, fp16 0.99]")
+@click.option("--min-cosine", type=Finite(0, 1), help="Least mean cosine to FP32.  [default: int8 0.99, fp16 0.999]")
+@click.option(
+    "--min-p1", type=Finite(0, 1), help="Least 1st percentile of the cosine.  [default: int8 0.97, fp16 0.998]"
+)
+@click.option(
+    "--min-agreement", type=Finite(0, 1), help="Least share of equal labels.  [default: int8 0.98, fp16 0.99]"
+)
 def command(
     checkpoint: Path | None,
     names: tuple[str, ...],

@@ -20,7 +20,8 @@ from edgebind.cli import main
         (["--units", "depth=mm"], "--units says nothing about these recordings (wanted --calibration PATH with it"),
         (["--units", "depth=furlong"], "unknown unit of depth"),
         (["--calibration", ".", "--modality", "imu", "--units", "depth=mm"], "(wanted units of imu, got depth=mm)"),
-        (["--min-cosine", "1.5"], "bar cosine_mean out of range"),
+        (["--min-cosine", "1.5"], "1.5 is not in the range 0<=x<=1"),
+        (["--min-p1", "nan"], "nan is no finite number"),
     ],
 )
 def test_bad_input_is_one_line_and_code_2(
