@@ -82,9 +82,7 @@ def quantise(
     GateError: INT8 misses `bars` whatever stays in float.
     """
     require_enough(calibration, held_out)
-    subject = Subject.of(graph, calibration[0], bank, scratch, progress, steps)
-    if not subject.layers:
-        raise CalibrationError("no layer that could be quantised", where=graph, remedy="use --precision fp16")
+    subject = _quantisable(Subject.of(graph, calibration[0], bank, scratch, progress, steps))
     calibration = subject.affordable(calibration, 1000, 512, least=2 * LEAST_CALIBRATION)
     drawn = f"{observed is not None} {dict(facts or {})}"
     journal = _journal(state, subject, calibration, ranges, drawn)
@@ -92,13 +90,23 @@ def quantise(
     chosen = found.ranges
     held_out = subject.affordable(held_out, 600, 1024, least=2 * LEAST_GATE)
     outcome = ladder.climb(subject, chosen, calibration, held_out, bars, aim, journal, to_half)
-    progress("speed of INT8 against FP32")
-    fast = qdq.U8S8 if cpu.sums_in_32_bits() else qdq.U8U8
-    race = speed.measure(graph, outcome.files[fast.file], held_out[0].inputs[:1])
+    race = _race(subject, outcome, held_out)
     report = _report(subject, outcome, found, calibration, held_out, bars, race) | dict(facts or {})
-    least = gate.worst(outcome.comparisons)
-    share = subject.share(outcome.kept)
+    least, share = gate.worst(outcome.comparisons), subject.share(outcome.kept)
     return Quantised(outcome.files, chosen, least, outcome.kept, share, outcome.remainder.precision, race, report)
+
+
+def _quantisable(subject: Subject) -> Subject:
+    if not subject.layers:
+        raise CalibrationError("no layer that could be quantised", where=subject.graph, remedy="use --precision fp16")
+    return subject
+
+
+def _race(subject: Subject, outcome: Outcome, held_out: Sequence[Batch]) -> Speed:
+    """How long the graph that this CPU would run takes beside FP32."""
+    subject.progress("speed of INT8 against FP32")
+    fast = qdq.U8S8 if cpu.sums_in_32_bits() else qdq.U8U8
+    return speed.measure(subject.graph, outcome.files[fast.file], held_out[0].inputs[:1])
 
 
 @dataclass(frozen=True, slots=True)

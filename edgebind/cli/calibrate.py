@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
-FOLDER = click.Path(path_type=Path)
+PATH = click.Path(path_type=Path)
 
 
 def _looking(command: _Command) -> _Command:
@@ -31,7 +31,7 @@ def _looking(command: _Command) -> _Command:
     )(command)
     return click.option(
         "--bundle",
-        type=FOLDER,
+        type=PATH,
         help="Look at the windows of this bundle. Without it: the starter's of that sensor, else ImageBind's.",
     )(command)
 
@@ -47,9 +47,9 @@ def command() -> None:
 
 
 @command.command("collect")
-@click.argument("recordings", nargs=-1, required=True, type=FOLDER, metavar="RECORDING...")
+@click.argument("recordings", nargs=-1, required=True, type=PATH, metavar="RECORDING...")
 @click.option("--modality", required=True, metavar="NAME", help="Whose recordings they are.")
-@click.option("--out", type=FOLDER, required=True, help="JSON file to write, or the folder for calibration-set.json.")
+@click.option("--out", type=PATH, required=True, help="JSON file to write, or the folder for calibration-set.json.")
 @click.option(
     "--windows", type=click.IntRange(0), default=512, show_default=True, help="To calibrate on at most; 0 takes all."
 )
@@ -95,7 +95,7 @@ def _require_own(file: Path, modality: str) -> None:
 
 
 @command.command("check")
-@click.argument("paths", nargs=-1, required=True, type=FOLDER, metavar="SET|RECORDING...")
+@click.argument("paths", nargs=-1, required=True, type=PATH, metavar="SET|RECORDING...")
 @click.option("--modality", metavar="NAME", help="Whose recordings they are; a set says so itself.")
 @click.option("--json", "as_json", is_flag=True, help="Print the diagnosis as JSON.")
 @_looking
@@ -136,7 +136,7 @@ def _opened(paths: tuple[Path, ...], modality: str | None, bundle: Path | None, 
 @click.option("--sensor", required=True, metavar="NAME", help="What to record: imu, thermal, depth, vision or audio.")
 @click.option("--source", "source_text", required=True, metavar="SPEC", help="Where samples come from, as in run.")
 @click.option("--seconds", type=Finite(0, min_open=True), metavar="N", help="How long. Without it: until Ctrl-C.")
-@click.option("--out", type=FOLDER, required=True, help="Folder for the recording and its calibration-set.json.")
+@click.option("--out", type=PATH, required=True, help="Folder for the recording and its calibration-set.json.")
 @click.option("--rate", type=float, metavar="HZ", help="Samples or frames a second, for sources without times.")
 @click.option("--speed", default="max", show_default=True, metavar="X|max", help="Of a replay.")
 @_looking
@@ -204,13 +204,13 @@ def _source(text: str, sensor: str, spec: WindowSpec, rate: float | None, speed:
 
 
 @command.command("ranges")
-@click.argument("bundle", type=FOLDER)
-@click.option("--out", type=FOLDER, metavar="FILE", help="Write the ranges here, for `edgebind export --ranges`.")
-@click.option("--trtexec", type=FOLDER, metavar="FILE", help="Write a calibration cache here, for `trtexec --calib`.")
+@click.argument("bundle", type=PATH)
+@click.option("--out", type=PATH, metavar="FILE", help="Write the ranges here, for `edgebind export --ranges`.")
+@click.option("--trtexec", type=PATH, metavar="FILE", help="Write a calibration cache here, for `trtexec --calib`.")
 @click.option("--tensorrt", default="10.3.0", show_default=True, metavar="X.Y.Z", help="Version that reads the cache.")
 @click.option(
     "--graph",
-    type=FOLDER,
+    type=PATH,
     metavar="FILE",
     help="FP32 graph of the ranges. Where they are of a smoothed one, that is written as FILE.onnx beside the cache.",
 )

@@ -102,17 +102,15 @@ def engine_for(
     OptionError, MissingDependencyError, BackendError: see `edgebind.engines.builder.build`.
     StorageError: the cache cannot be written.
     """
-    flavour = flavour or load_flavour()
-    options = options or Options()
+    flavour, options = flavour or load_flavour(), options or Options()
     profiles = (profile,) if isinstance(profile, Profile) else tuple(profile)
     wanted = key_for(manifest, flavour, device, profiles, options, sms)
     cache = cache or store.default_cache()
     found, why = store.find(cache, wanted)
     if found is not None:
         return _found(found)
-    times = timing.path_of(cache, flavour, device)
+    times, here = timing.path_of(cache, flavour, device), device if device.name else None
     graph = bundle_folder / bundle.ENCODER
-    here = device if device.name else None
     job = Job(graph, flavour, profiles, wanted.sms, options, here, manifest.precision, times)
     check(job)  # before a folder is made
     path = store.path_of(cache, wanted)
