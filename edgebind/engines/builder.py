@@ -18,7 +18,7 @@ from edgebind.cuda import Device, Sm
 from edgebind.engines import timing
 from edgebind.engines.flavour import Flavour, Progress, Say, silent, unseen
 from edgebind.engines.key import Options, Profile
-from edgebind.engines.watch import Interruption, deferred_signals, listening, monitor
+from edgebind.engines.watch import Interruption, deferred_signals, listening, monitor, printing_to_stderr
 from edgebind.errors import BackendError, MissingDependencyError, OptionError
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def build(job: Job, *, progress: Progress = unseen, say: Say = silent) -> Plan:
     KeyboardInterrupt: it was interrupted.
     """
     check(job)
-    with deferred_signals() as interruption, listening(job.flavour) as (logger, complaints):
+    with deferred_signals() as interruption, printing_to_stderr(), listening(job.flavour) as (logger, complaints):
         plan = _compile(job, progress, say, interruption, logger, complaints)
     if plan is None:
         raise _refused(job, complaints)

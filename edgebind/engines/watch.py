@@ -1,4 +1,4 @@
-"""What stands between a user and a builder that is busy in C++: its progress, its complaints, and Ctrl-C.
+"""What stands between a user and a builder that is busy in C++: its progress, its complaints, what it prints, and Ctrl-C.
 
 An exception must not travel through TensorRT's C++, or the process dies. So nothing is raised inside its callbacks: signals
 are noted and raised when the builder has come back, as are errors of whoever shows the progress.
@@ -7,8 +7,11 @@ are noted and raised when the builder has come back, as are errors of whoever sh
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import functools
+import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from types import FrameType
@@ -59,6 +62,36 @@ def deferred_signals() -> Iterator[Interruption]:
                 signal.raise_signal(interruption.signal)
     if interruption.error is not None:
         raise interruption.error
+
+
+@contextlib.contextmanager
+def printing_to_stderr() -> Iterator[None]:
+    """What C++ prints during the block comes out as standard error: TensorRT-RTX's compiler writes warnings past TensorRT's
+    logger, which would stand among the JSON Lines that `edgebind run` writes into a pipe."""
+    try:
+        kept = os.dup(_OUTPUT)
+    except OSError:  # a service without standard output
+        yield
+        return
+    try:
+        _flush()
+        os.dup2(_ERRORS, _OUTPUT)
+        yield
+    finally:
+        _flush()
+        os.dup2(kept, _OUTPUT)
+        os.close(kept)
+
+
+_OUTPUT, _ERRORS = 1, 2
+"""File descriptors, as C knows them."""
+
+
+def _flush() -> None:
+    """What Python and C hold back for standard output, so that it goes where it was written to."""
+    if sys.stdout is not None:
+        sys.stdout.flush()
+    ctypes.CDLL(None).fflush(None)
 
 
 def monitor(flavour: Flavour, progress: Progress, interruption: Interruption) -> Any:

@@ -17,6 +17,7 @@ from edgebind.engines.flavour import Flavour
 from tests.engines.conftest import ADA
 
 CHILD = """
+import os
 import sys
 import edgebind.cli.build as build
 from edgebind.cli import main
@@ -24,10 +25,11 @@ from edgebind.cli import main
 def wait(self, phase, step, steps):
     if not build.seen:
         build.seen = True
-        print("building", flush=True)
+        os.write(build.mine, b"building\\n")
         sys.stdin.readline()
 
 build.seen = False
+build.mine = os.dup(1)  # during the build standard output is standard error
 build._Line.__call__ = wait
 sys.exit(main(sys.argv[1:]))
 """
