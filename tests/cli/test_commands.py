@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
-from edgebind import cli
+from edgebind import cli, starter
 from edgebind.errors import EdgebindError
 from tests import bundles, recordings
 
@@ -75,6 +75,19 @@ def test_a_reader_that_goes_away_is_no_error(tmp_path: Path, arguments: tuple[st
     finally:
         os.close(write)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("closed", [1, 2])
+def test_a_service_without_output_is_served(tmp_path: Path, closed: int) -> None:
+    out = tmp_path / "e.npz"
+    (recording,) = starter.recordings("demo", "imu")
+    arguments = ["--bundle", str(starter.folder("imu", "int8")), str(recording), "--out", str(out)]
+    command = [sys.executable, "-m", "edgebind", "embed", *arguments]
+    done = subprocess.run(
+        ["sh", "-c", f'"$@" {closed}>&-', "sh", *command], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert out.stat().st_size
 
 
 def test_an_unknown_command_is_refused() -> None:
