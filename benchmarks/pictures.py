@@ -100,7 +100,9 @@ def _roofline(rows: Rows, named: Mapping[Any, str]) -> Figure:
     figure, axes = _figure(3.6)
     peak, bandwidth = _roof(rows[0])
     reach = [row["roofline"]["intensity"] for row in rows] + [peak / bandwidth]
-    span = np.geomspace(min(reach) / 4, max(reach) * 4)
+    span = np.array(
+        [min(reach) / 4, peak / bandwidth, max(reach) * 4]
+    )  # straight lines, where both axes are logarithms
     axes.plot(span, np.minimum(peak, span * bandwidth), color=INK, linewidth=1.5)
     for name, mine in _by_contestant(rows, named):
         found = [(row["roofline"]["intensity"], row["roofline"]["gops"]) for row in mine]
