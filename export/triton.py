@@ -22,13 +22,14 @@ from typing import Any
 from edgebind import atomic, bundle, manifest, onnx_external
 from edgebind.engines import store
 from edgebind.engines.key import EngineKey, graph_digest
-from edgebind.errors import BackendError, OptionError
+from edgebind.errors import BackendError, OptionError, StorageError
 from edgebind.export import pbtxt
 from edgebind.export.pbtxt import Word
 from edgebind.manifest import Manifest
 from edgebind.triton import EMBEDDING, PREPARED, PROBABILITIES, WINDOW
 
 VERSION = "1"
+_CONFIG = "config.pbtxt"
 DEVICES = ("gpu", "cpu")
 FRAMES = {"uint8": Word("TYPE_UINT8"), "uint16": Word("TYPE_UINT16"), "fp32": Word("TYPE_FP32")}
 """What a thermal camera may send: grey levels, counts, °C."""
@@ -94,7 +95,7 @@ def export(folder: Path, out: Path, serving: Serving | None = None, *, name: str
     BundleError: the bundle is incomplete or altered.
     OptionError: a name that Triton cannot take, or more batches than the engine accepts.
     BackendError: the engine is damaged, or of another bundle or flavour.
-    StorageError: `out` cannot be written.
+    StorageError: `out` cannot be written, or a model's folder is there and is something else.
     """
     description = bundle.verify(folder)
     name = name or folder.resolve().name
@@ -102,13 +103,23 @@ def export(folder: Path, out: Path, serving: Serving | None = None, *, name: str
         raise OptionError("no name for a model", wanted="letters, digits, '_', '.' and '-'", got=repr(name))
     models = list(_models(folder, description, name, serving or Serving()))
     for model in models:
+        _keep_what_is_no_model(out / model.name)
+    for model in models:
         _write(out / model.name, model)
     return [model.name for model in models]
 
 
+def _keep_what_is_no_model(target: Path) -> None:
+    """A model of that name is replaced; a bundle that lies there, or a user's own folder, is not."""
+    is_empty = target.is_dir() and not any(target.iterdir())
+    if target.exists() and not is_empty and not (target / _CONFIG).is_file():
+        remedy = "choose another --out; nothing was written"
+        raise StorageError("is no model of Triton and would be replaced", where=target, remedy=remedy)
+
+
 def _write(target: Path, model: Model) -> None:
     with atomic.directory(target) as scratch:
-        (scratch / "config.pbtxt").write_text(pbtxt.write(model.config), encoding="utf-8")
+        (scratch / _CONFIG).write_text(pbtxt.write(model.config), encoding="utf-8")
         for name, source in model.files.items():
             path = scratch / name
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -234,6 +245,8 @@ def _on_tensorrt(serving: Serving, of: Manifest) -> Model:
 
 
 def _engine_key(path: Path, of: Manifest) -> EngineKey:
+    if not path.is_file():
+        raise BackendError("no engine here", where=path, remedy="build it with edgebind build")
     note, why = store.read_note(path)
     if note is None:
         raise BackendError(f"is no engine of edgebind: {why}", where=path, remedy="build it with edgebind build")

@@ -22,7 +22,7 @@ import edgebind
 from edgebind import bundle, cli, starter
 from edgebind.engines import EngineKey, Options, Profile, store
 from edgebind.engines.key import graph_digest
-from edgebind.errors import BackendError, EdgebindError, OptionError
+from edgebind.errors import BackendError, EdgebindError, OptionError, StorageError
 from edgebind.export import pbtxt, triton
 from edgebind.export.triton import Serving
 from tests import bundles
@@ -264,9 +264,23 @@ def test_the_command_writes_and_refuses(tmp_path: Path) -> None:
     two = run(IMU, THERMAL, "--engine", tmp_path / "e.engine", "--out", tmp_path / "other")
     assert isinstance(two.exception, EdgebindError)
     assert "an engine is of one bundle (got 2 bundles)" in str(two.exception)
+    twins = [bundles.write(tmp_path / side / "imu") for side in ("a", "b")]
+    said = "bundles of one name would replace each other (got imu)"
+    assert said in str(run(*twins, "--out", tmp_path / "other").exception)
     odd = bundles.write(tmp_path / "ä b")
     assert "no name for a model" in str(run(odd, "--out", tmp_path / "other").exception)
     assert not (tmp_path / "other").exists()
+
+
+def test_what_is_no_model_is_never_replaced(tmp_path: Path) -> None:
+    folder = bundles.write(tmp_path / "imu")
+    with pytest.raises(StorageError, match="imu: is no model of Triton and would be replaced"):
+        triton.export(folder, tmp_path)
+    assert bundle.verify(folder)
+    assert list(tmp_path.iterdir()) == [folder]
+    (tmp_path / "models" / "imu").mkdir(parents=True)  # an empty one may be taken, and a model be written anew
+    first = triton.export(folder, tmp_path / "models")
+    assert triton.export(folder, tmp_path / "models") == first
 
 
 def test_text_format_says_what_the_dictionary_says(schema: Any) -> None:

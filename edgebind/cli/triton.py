@@ -48,6 +48,9 @@ def command(
 
     if engine is not None and len(folders) > 1:
         raise OptionError("an engine is of one bundle", where="--engine", got=f"{len(folders)} bundles")
+    names = [folder.resolve().name for folder in folders]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise OptionError("bundles of one name would replace each other", got=", ".join(twice))
     serving = triton.Serving(device, engine, batch, delay, frames)
     for folder in folders:
         *steps, name = triton.export(folder, out, serving)
