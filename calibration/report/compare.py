@@ -181,7 +181,10 @@ def _description(sides: Sequence[Side], like: Path | None) -> Manifest:
 
 def _embed(side: Side, batches: Sequence[Batch]) -> NDArray[np.float32]:
     name, output = side.backend.input_name, side.backend.output_name
-    return np.concatenate([side.backend.infer({name: part.inputs})[output] for part in pieces(batches, BATCH)])
+    vectors = np.concatenate([side.backend.infer({name: part.inputs})[output] for part in pieces(batches, BATCH)])
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    # Graphs leave them a few parts in a million off, which is as much as a cosine of two that are the same may lack.
+    return vectors / np.maximum(lengths, np.finfo(np.float32).tiny)
 
 
 def _compared(

@@ -170,6 +170,19 @@ def test_bare_graphs_need_a_bundle_that_says_what_they_read(pair: tuple[Path, Pa
     assert compare.compare(pair[0], b, [walk]).comparison.agreement is not None
 
 
+def test_cosines_are_of_rows_that_a_graph_left_a_little_off_length_1(
+    pair: tuple[Path, Path], walk: Path, tmp_path: Path
+) -> None:
+    model = onnx.load(pair[0] / "encoder.onnx")
+    (last,) = [node for node in model.graph.node if "embedding" in node.output]
+    last.output[:] = ["unit"]
+    model.graph.initializer.append(numpy_helper.from_array(np.array(0.9999, np.float32), "short"))
+    model.graph.node.append(onnx.helper.make_node("Mul", ["unit", "short"], ["embedding"]))
+    onnx.save(model, tmp_path / "short.onnx")
+    found = compare.compare(tmp_path / "short.onnx", tmp_path / "short.onnx", [walk], Options(like=pair[0], deep=False))
+    assert found.cosines == pytest.approx(np.ones(79), abs=5e-7)
+
+
 def test_what_reads_other_windows_is_refused(pair: tuple[Path, Path], walk: Path, tmp_path: Path) -> None:
     window = replace(tiny.IMU.window, seconds=2.0)
     other = tiny.write(tmp_path / "other", replace(tiny.IMU, window=window))
