@@ -114,7 +114,7 @@ def _keep_what_is_no_model(target: Path) -> None:
     is_empty = target.is_dir() and not any(target.iterdir())
     if target.exists() and not is_empty and not (target / _CONFIG).is_file():
         remedy = "choose another --out; nothing was written"
-        raise StorageError("is no model of Triton and would be replaced", where=target, remedy=remedy)
+        raise StorageError("will not replace what is no model of Triton", where=target, remedy=remedy)
 
 
 def _write(target: Path, model: Model) -> None:

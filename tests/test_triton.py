@@ -274,7 +274,7 @@ def test_the_command_writes_and_refuses(tmp_path: Path) -> None:
 
 def test_what_is_no_model_is_never_replaced(tmp_path: Path) -> None:
     folder = bundles.write(tmp_path / "imu")
-    with pytest.raises(StorageError, match="imu: is no model of Triton and would be replaced"):
+    with pytest.raises(StorageError, match="imu: will not replace what is no model of Triton"):
         triton.export(folder, tmp_path)
     assert bundle.verify(folder)
     assert list(tmp_path.iterdir()) == [folder]
