@@ -54,7 +54,7 @@ def read(path: Path) -> Mapping[str, Any]:
 
     Raises
     ------
-    OptionError: missing, not JSON, of another format, or damaged.
+    OptionError: missing, not JSON, of another format, damaged, or of two bundles that have one name.
     """
     try:
         report = json.loads(path.read_text(encoding="utf-8"))
@@ -100,9 +100,14 @@ def compare(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Differe
 
 
 def _rows(report: Mapping[str, Any]) -> dict[Key, Mapping[str, Any]]:
-    return {
-        (Path(row["bundle"]).name, row["backend"], row["precision"], row["batch"]): row for row in report["results"]
-    }
+    rows: dict[Key, Mapping[str, Any]] = {}
+    for row in report["results"]:
+        key = (Path(row["bundle"]).name, row["backend"], row["precision"], row["batch"])
+        if key in rows:
+            remedy = "measure one of them under another name"
+            raise OptionError("two bundles of one name in a report", got=key[0], remedy=remedy)
+        rows[key] = row
+    return rows
 
 
 def _names(rows: Mapping[Key, Any]) -> str:

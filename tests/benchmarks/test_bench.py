@@ -278,6 +278,9 @@ def test_what_cannot_be_compared_is_refused(tmp_path: Path) -> None:
         compare.compare(_report(times), _report(times, batch=2))
     with pytest.raises(OptionError, match="different numbers of callers"):
         compare.compare(_report(times), _report(times) | {"options": {"streams": 2}})
+    twins = _report(times) | {"results": _report(times)["results"] * 2}
+    with pytest.raises(OptionError, match=r"two bundles of one name in a report \(got imu\)"):
+        compare.compare(twins, _report(times))
     path = tmp_path / "r.json"
     for text in ("{}", "[]", "no JSON"):
         path.write_text(text)
