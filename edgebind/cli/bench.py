@@ -138,9 +138,10 @@ def command(
     options = bundles.Options(seconds, batches, threads, backends, streams, warmup, fresh, meter, roofline)
     report = bundles.measure(chosen, options)
     _tell(report)
+    _keep(report, out, page)  # what was measured is not lost with a recording that turns out to be faulty
     if recording is not None:
         report["end_to_end"] = _replay(chosen, recording, options)
-    _keep(report, out, page)
+        _keep(report, out, page)
 
 
 def _refuse_bundles(folders: tuple[Path, ...]) -> None:

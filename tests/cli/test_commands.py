@@ -144,6 +144,15 @@ def test_bench_takes_a_recording_through_the_bundle_in_batches(tmp_path: Path) -
     assert road["results"][0]["ratio"] == 1.0
 
 
+def test_bench_keeps_what_it_measured_when_the_recording_is_faulty(tmp_path: Path) -> None:
+    (tmp_path / "r.csv").write_text("no,columns\n")
+    out = tmp_path / "bench.json"
+    folder = bundles.write(tmp_path / "b")
+    done = _run("bench", folder, "--seconds", "0.1", "--no-fresh", "--recording", tmp_path / "r.csv", "--json", out)
+    assert isinstance(done.exception, EdgebindError)
+    assert json.loads(out.read_text())["results"][0]["times_ms"]
+
+
 def test_bench_compares_two_reports_and_fails_on_a_slower_one(tmp_path: Path) -> None:
     folder, one, other = bundles.write(tmp_path / "b"), tmp_path / "one.json", tmp_path / "other.json"
     done = _run("bench", folder, "--seconds", "0.1", "--batch", "1,2", "--no-fresh", "--json", one)
