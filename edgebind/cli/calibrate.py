@@ -19,6 +19,9 @@ _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 PATH = click.Path(path_type=Path)
 
+JETPACK_6 = "10.3.0"
+"""TensorRT of JetPack 6, which reads a calibration cache."""
+
 
 def _looking(command: _Command) -> _Command:
     """Options of commands that look at recordings."""
@@ -207,14 +210,14 @@ def _source(text: str, sensor: str, spec: WindowSpec, rate: float | None, speed:
 @click.argument("bundle", type=PATH)
 @click.option("--out", type=PATH, metavar="FILE", help="Write the ranges here, for `edgebind export --ranges`.")
 @click.option("--trtexec", type=PATH, metavar="FILE", help="Write a calibration cache here, for `trtexec --calib`.")
-@click.option("--tensorrt", default="10.3.0", show_default=True, metavar="X.Y.Z", help="Version that reads the cache.")
+@click.option("--tensorrt", metavar="X.Y.Z", help="Version that reads the cache.  [default: 10.3.0]")
 @click.option(
     "--graph",
     type=PATH,
     metavar="FILE",
     help="FP32 graph of the ranges. Where they are of a smoothed one, that is written as FILE.onnx beside the cache.",
 )
-def ranges(bundle: Path, out: Path | None, trtexec: Path | None, tensorrt: str, graph: Path | None) -> None:
+def ranges(bundle: Path, out: Path | None, trtexec: Path | None, tensorrt: str | None, graph: Path | None) -> None:
     """Show the ranges that BUNDLE was calibrated to, or write them for another tool.
 
     The cache is for TensorRT 8 to 10 and the FP32 graph; tensors without a line stay in float there.
@@ -226,14 +229,17 @@ def ranges(bundle: Path, out: Path | None, trtexec: Path | None, tensorrt: str, 
     from edgebind import atomic
     from edgebind.calibration import ranges as ranges_
     from edgebind.calibration import trtexec as caches
+    from edgebind.errors import OptionError
 
+    if trtexec is None and (tensorrt is not None or graph is not None):
+        raise OptionError("--tensorrt and --graph are for a calibration cache", wanted="--trtexec FILE with them")
     found = ranges_.read(bundle)
     if out is not None:
         with atomic.file(out) as scratch:
             scratch.write_text(found.to_json(), encoding="utf-8")
         click.echo(f"wrote {out}: {len(found.tensors)} tensors")
     if trtexec is not None:
-        for file in caches.write(found, trtexec, tensorrt, graph):
+        for file in caches.write(found, trtexec, tensorrt or JETPACK_6, graph):
             click.echo(f"wrote {file}")
     if out is None and trtexec is None:
         click.echo(f"{found.method} ranges of {found.windows} windows, FP32 graph {found.graph[:12]}")

@@ -66,6 +66,7 @@ def test_recordings_are_checked_as_if_they_were_a_set(walks: Path, capsys: pytes
         (("record", "--sensor", "text", "--source", "file:x", "--out", "{walks}"), "prompts are written"),
         (("record", "--sensor", "imu", "--source", "fly:x", "--out", "{walks}"), "unknown source"),
         (("ranges", "{walks}"), "no ranges here"),
+        (("ranges", "{walks}", "--tensorrt", "10.3.0"), "wanted --trtexec FILE with them"),
     ],
 )
 def test_bad_input_is_one_line_and_code_2(
