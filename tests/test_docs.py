@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -34,3 +35,12 @@ def test_the_readme_names_the_scripts(script: str) -> None:
 
 def test_ci_runs_the_readmes_test_command() -> None:
     assert "exec scripts/test\n" in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(("modality", "title"), [("imu", "IMU"), ("thermal", "thermal")])
+def test_what_the_starter_comes_to_in_int8_is_what_its_bundle_says(modality: str, title: str) -> None:
+    gate = json.loads((ROOT / f"edgebind/starter/{modality}-int8/manifest.json").read_text(encoding="utf-8"))["gate"]
+    table = (ROOT / "how-to/quantise.md").read_text(encoding="utf-8").split("## What it comes to")[1]
+    row = next(line for line in table.splitlines() if line.startswith(f"| {title} |"))
+    wanted = [f"{gate['cosine_mean']:.5f}", f"{gate['cosine_p1']:.5f}", f"{gate['agreement']:.0%} of {gate['windows']}"]
+    assert [cell.strip().replace(" %", "%") for cell in row.split("|")[2:5]] == wanted
