@@ -32,6 +32,7 @@ from edgebind.errors import BackendError
 if TYPE_CHECKING:
     import tensorrt_rtx_bindings as trt
 
+    from edgebind.engines import Profile
     from edgebind.engines.flavour import Flavour, Say
     from edgebind.engines.loading import Loaded
     from edgebind.manifest import Manifest
@@ -99,7 +100,7 @@ class TensorRTBackend(Closing):
         """Seconds that building the engine took, now or when it was put into the cache."""
         self._input, self._output = self._ends(loaded.engine)
         self.input_name, self.output_name = self._input.name, self._output.name
-        self._most = max(profile.max for profile in loaded.file.key.profiles)
+        self._most = _most(loaded.file.key.profiles)
         self._lock = threading.Lock()
         size = loaded.engine.device_memory_size_v2
         self._held: _Held | None = _Held(loaded=loaded, scratch=gpu.memory(size), streams=[gpu.stream() for _ in "ixo"])
@@ -357,6 +358,15 @@ class TensorRTBackend(Closing):
         """One that was forgotten gives its memory back in the GPU's context too, whichever thread it is that collects it."""
         if getattr(self, "_held", None) is not None:
             self.close()
+
+
+def _most(profiles: Sequence[Profile]) -> int:
+    """The largest batch up to which every size is accepted; above a gap, as in `--batch 1-16,64`, calls go in pieces."""
+    most = 0
+    for profile in sorted(profiles):
+        if profile.min <= most + 1:
+            most = max(most, profile.max)
+    return most or max(profile.max for profile in profiles)
 
 
 @functools.cache

@@ -84,6 +84,13 @@ def test_more_windows_than_the_engine_takes_go_in_pieces(count: int) -> None:
             np.testing.assert_allclose(_embed(backend, windows), oracle(windows), rtol=1e-6)
 
 
+@pytest.mark.parametrize("count", [3, 5, 8, 9, 20])
+def test_sizes_in_a_gap_between_profiles_go_in_pieces(count: int) -> None:
+    with _backend(LazyGpu(), Profile(8, 8, 8), Profile(1, 1, 1), Profile(2, 2, 4), profiles=3) as backend:
+        windows = _windows(count)
+        np.testing.assert_allclose(_embed(backend, windows), oracle(windows), rtol=1e-6)
+
+
 def test_pieces_overlap() -> None:
     """The second piece is on its way before the first is waited for, the third before the second."""
     gpu = LazyGpu()
