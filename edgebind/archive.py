@@ -17,7 +17,8 @@ from edgebind.errors import RecordingError
 from edgebind.signals import Samples
 
 _DAMAGE = (
-    *(zipfile.BadZipFile, EOFError, KeyError, NotImplementedError, RuntimeError),  # the zip, and encrypted ones
+    *(zipfile.BadZipFile, EOFError, KeyError),  # the zip itself
+    *(NotImplementedError, RuntimeError),  # zipfile's words for a compression it does not know, and for a password
     zlib.error,
     *(ValueError, TypeError, SyntaxError, tokenize.TokenError, OverflowError),  # an array's header, which is Python
     MemoryError,

@@ -7,6 +7,7 @@ an update of edgebind reaches the server by pip. Needs NumPy, Pillow and edgebin
 from __future__ import annotations
 
 import importlib
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -47,7 +48,7 @@ def _as_text(prompt: object) -> str:
         raise RecordingError("a prompt is no text", wanted="UTF-8") from error
 
 
-class _Model:
+class _Model(ABC):
     """One input tensor -> one output tensor for each request; what is wrong with a request fails that request alone."""
 
     folder: Path
@@ -59,9 +60,9 @@ class _Model:
         self._backend: Any = importlib.import_module("triton_python_backend_utils")
         self._compute = self.load()
 
+    @abstractmethod
     def load(self) -> Callable[[Array], Array]:
         """What is done with the tensor."""
-        raise NotImplementedError
 
     def execute(self, requests: Sequence[Any]) -> list[Any]:
         return [self._answer(request) for request in requests]

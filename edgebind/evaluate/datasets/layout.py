@@ -126,6 +126,7 @@ def matlab(path: Path, names: Sequence[str]) -> dict[str, Any]:
         found = loadmat(path, simplify_cells=True, variable_names=list(names))
     except OSError as error:
         raise RecordingError(f"cannot be read: {error.strerror or error}", where=path) from error
+    # NotImplementedError is SciPy's word for version 7.3, which is HDF5.
     except (MatReadError, ValueError, TypeError, LookupError, NotImplementedError, zlib.error) as error:
         wanted = "a MATLAB file up to version 7"
         raise RecordingError(f"is no MATLAB file, or damaged: {error}", where=path, wanted=wanted) from error
