@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgebind.benchmarks.bundles import FORMAT
-from edgebind.benchmarks.table import aligned
 from edgebind.errors import OptionError
+from edgebind.text_table import aligned
 
 RESAMPLES = 2000
 CONFIDENCE = 0.95

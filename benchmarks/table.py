@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
+
+from edgebind.text_table import aligned
 
 Report = Mapping[str, Any]
 Result = Mapping[str, Any]
@@ -143,15 +145,3 @@ def _held_back(report: Report) -> Iterator[str]:
 def _missing(report: Report) -> Iterator[str]:
     for what, why in report["not_measured"].items():
         yield f"no {what}: {why}"
-
-
-def aligned(table: Sequence[Sequence[str]]) -> list[str]:
-    """First column to the left, numbers to the right."""
-    widths = [max(len(line[at]) for line in table) for at in range(len(table[0]))]
-    return [
-        "  ".join(
-            f"{cell:<{width}}" if at == 0 else f"{cell:>{width}}"
-            for at, (cell, width) in enumerate(zip(line, widths, strict=True))
-        ).rstrip()
-        for line in table
-    ]

@@ -18,6 +18,7 @@ from typing import Any
 from edgebind import __version__, atomic
 from edgebind.benchmarks import machine
 from edgebind.evaluate.results import Context, Result, Source
+from edgebind.text_table import aligned
 
 FORMAT = "edgebind-evaluation/1"
 FILE = "report.json"
@@ -226,7 +227,7 @@ def as_text(report: Report) -> str:
         table.append([f"{subject} · {task}"])
         table += [_cells(row, encoders, literature) for row in group]
     warned = [f"note: {line}" for line in warnings_of(report)]
-    return "\n".join([*legend, *_aligned(table), *warned, *(f"left out: {line}" for line in report["left_out"])])
+    return "\n".join([*legend, *aligned(table), *warned, *(f"left out: {line}" for line in report["left_out"])])
 
 
 def _letters(count: int) -> list[str]:
@@ -236,16 +237,3 @@ def _letters(count: int) -> list[str]:
 def _cells(row: Row, encoders: Iterable[str], literature: Iterable[str]) -> list[str]:
     numbers = [row.cells.get(encoder, "") for encoder in encoders]
     return [f"  {row.title}", row.items, row.chance, *numbers, *(row.published.get(title, "") for title in literature)]
-
-
-def _aligned(table: Sequence[Sequence[str]]) -> list[str]:
-    """Titles to the left, numbers to the right; a line of a single cell is as wide as it likes."""
-    whole = [line for line in table if len(line) > 1]
-    widths = [max(len(line[at]) for line in whole) for at in range(len(whole[0]))]
-    return [
-        "  ".join(
-            f"{cell:<{w}}" if at == 0 else f"{cell:>{w}}"
-            for at, (cell, w) in enumerate(zip(line, widths, strict=False))
-        ).rstrip()
-        for line in table
-    ]
