@@ -33,7 +33,9 @@ class Contestant:
         return f"{self.folder} on {self.opened.backend.name}"
 
     def feed(self, batch: int) -> dict[str, NDArray[np.generic]]:
-        return {self.opened.backend.input_name: example(self.opened, batch)}
+        """A batch of plausible inputs, as its backend takes them."""
+        fed = self.opened.feed([_window(self.opened.manifest)])
+        return {name: np.repeat(value, batch, axis=0) for name, value in fed.items()}
 
     def describe(self) -> dict[str, Any]:
         """What a report says of it before any call."""
@@ -73,17 +75,18 @@ def _open(folder: Path, backend: str, threads: int | None) -> Contestant:
 
 
 def example(opened: Bundle, batch: int) -> NDArray[np.generic]:
-    """A batch of plausible inputs. Only its shape matters to the clock, so seeded noise will do here."""
-    if opened.manifest.modality == "text":
-        from edgebind.preprocess import text
+    """A batch of plausible inputs of the bundle's graph."""
+    return np.repeat(opened.prepare([_window(opened.manifest)]), batch, axis=0)
 
-        return np.repeat(text.tokens(["a prompt of some words"]), batch, axis=0)
-    rng, shape = np.random.default_rng(0), window_shape(opened.manifest)
-    if opened.manifest.modality in ("thermal", "vision"):
-        window = rng.integers(0, 256, shape, dtype=np.uint8)
-    else:
-        window = np.abs(rng.normal(size=shape)).astype(np.float32)
-    return np.repeat(opened.prepare([window]), batch, axis=0)
+
+def _window(manifest: Manifest) -> NDArray[Any]:
+    """In physical units. Only its shape matters to the clock, so seeded noise will do here."""
+    if manifest.modality == "text":
+        return np.asarray("a prompt of some words")
+    rng, shape = np.random.default_rng(0), window_shape(manifest)
+    if manifest.modality in ("thermal", "vision"):
+        return rng.integers(0, 256, shape, dtype=np.uint8)
+    return np.abs(rng.normal(size=shape)).astype(np.float32)
 
 
 def window_shape(manifest: Manifest) -> tuple[int, ...]:

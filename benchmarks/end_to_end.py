@@ -80,7 +80,7 @@ def measure(
 
 
 def _roads(opened: Bundle, chunks: Sequence[Chunk], windows: Sequence[Window], batch: int) -> dict[str, Road]:
-    inputs = opened.prepare(windows)
+    (inputs,) = opened.feed(windows).values()
 
     def bare() -> Iterator[int]:
         for at in range(0, len(inputs), batch):

@@ -22,6 +22,7 @@ import numpy as np
 
 from edgebind import backends, bundle
 from edgebind.backends.base import Backend
+from edgebind.benchmarks import contestants
 from edgebind.benchmarks.contestants import Contestant
 from edgebind.errors import EdgebindError, MissingDependencyError
 from edgebind.manifest import Manifest
@@ -127,7 +128,9 @@ def count(one: Contestant) -> Work:
     """
     whole = one.folder / bundle.ENCODER
     ran = Path(getattr(one.opened.backend, "graph", whole))
-    return count_graph(whole, ran, one.feed(1)[one.opened.backend.input_name], one.opened.manifest.dim)
+    work = count_graph(whole, ran, contestants.example(one.opened, 1), one.opened.manifest.dim)
+    taken = one.feed(1)[one.opened.backend.input_name].nbytes  # pixels are fewer bytes than what the graph reads
+    return replace(work, window_bytes=taken + 4 * one.opened.manifest.dim)
 
 
 def count_graph(graph: Path, ran: Path, window: np.ndarray, dim: int) -> Work:

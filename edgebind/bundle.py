@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
@@ -48,16 +48,25 @@ class Bundle(Closing):
     """
 
     def __init__(
-        self, folder: Path, description: Manifest, bank: LabelBank, *, backend: str, threads: int | None
+        self,
+        folder: Path,
+        description: Manifest,
+        bank: LabelBank,
+        *,
+        backend: str,
+        threads: int | None,
+        pixels: bool = True,
     ) -> None:
         self.folder = folder
         self.manifest = description
         self.labels = bank
         self._preprocess = preprocess.build(description.preprocess)
-        many = self._preprocess
-        self._batch = many.batch if isinstance(many, preprocess.BatchPreprocessor) else None
+        made = self._preprocess
+        self._batch = made.batch if isinstance(made, preprocess.BatchPreprocessor) else None
+        self._pixels_of = made.pixels if isinstance(made, preprocess.PixelPreprocessor) else None
         self._backend_name = backend
         self._threads = threads
+        self._pixels = pixels
         self._backend: Backend | None = None
         self._is_closed = False
 
@@ -74,7 +83,9 @@ class Bundle(Closing):
         if self._backend is None:
             from edgebind import backends
 
-            self._backend = backends.open_backend(self._backend_name, self.folder, self.manifest, threads=self._threads)
+            self._backend = backends.open_backend(
+                self._backend_name, self.folder, self.manifest, threads=self._threads, pixels=self._pixels
+            )
         return self._backend
 
     @cached_property
@@ -106,21 +117,27 @@ class Bundle(Closing):
         if self._batch is not None and len(windows) > 1 and (together := _together(windows)) is not None:
             with contextlib.suppress(RecordingError):  # which window is at fault is found out below
                 return self._batch(together)
-        inputs = [self._prepare(window) for window in windows]
+        return self._one_by_one(windows, self._preprocess)
+
+    def feed(self, windows: Windows) -> dict[str, Samples]:
+        """What the loaded encoder is fed for some windows: what `prepare` gives, or the 8-bit pixels before it where a GPU does the rest.
+
+        Raises
+        ------
+        BackendError: the bundle has been closed, or the encoder cannot be run here.
+        OptionError, RecordingError: as `prepare`.
+        """
+        backend = self.backend
+        if backend.takes_pixels and self._pixels_of is not None:
+            return {backend.input_name: self._one_by_one(windows, self._pixels_of)}
+        return {backend.input_name: self.prepare(windows)}
+
+    def _one_by_one(self, windows: Windows, prepare: Callable[[Samples], Samples]) -> Samples:
+        inputs = [_prepared(window, prepare) for window in windows]
         if not inputs:
             raise OptionError("nothing to embed", wanted="at least one window", got=0)
         # One is the live case, where stacking would cost as much as preprocessing.
         return inputs[0][None] if len(inputs) == 1 else _stacked(inputs)
-
-    def _prepare(self, window: Window | Samples) -> Samples:
-        if not isinstance(window, Window):
-            return self._preprocess(_as_array(window))
-        try:
-            return self._preprocess(window.samples)
-        except RecordingError as error:
-            if error.where or not window.origin:
-                raise
-            raise error.at(window.origin) from error
 
     def embed(self, windows: Windows) -> Floats:
         """Unit vectors of some windows.
@@ -141,7 +158,7 @@ class Bundle(Closing):
         BackendError: the bundle has been closed, or the encoder cannot be run here.
         """
         backend = self.backend
-        return backend.infer({backend.input_name: self.prepare(windows)})[backend.output_name]
+        return backend.infer(self.feed(windows))[backend.output_name]
 
     def close(self) -> None:
         """Give the encoder back; nothing can be embedded after it. Calling it twice is harmless."""
@@ -153,6 +170,17 @@ class Bundle(Closing):
     def __repr__(self) -> str:
         of = self.manifest
         return f"<Bundle {of.space} {of.modality} {of.precision}, {of.dim} dimensions, {len(self.labels)} labels>"
+
+
+def _prepared(window: Window | Samples, prepare: Callable[[Samples], Samples]) -> Samples:
+    if not isinstance(window, Window):
+        return prepare(_as_array(window))
+    try:
+        return prepare(window.samples)
+    except RecordingError as error:
+        if error.where or not window.origin:
+            raise
+        raise error.at(window.origin) from error
 
 
 def _together(windows: Windows) -> Samples | None:
@@ -185,13 +213,14 @@ def _stacked(inputs: Sequence[Samples]) -> Samples:
         ) from error
 
 
-def load(folder: str | Path, *, backend: str = "auto", threads: int | None = None) -> Bundle:
+def load(folder: str | Path, *, backend: str = "auto", threads: int | None = None, pixels: bool = True) -> Bundle:
     """Open the bundle in `folder` after checking every byte of it.
 
     Parameters
     ----------
     backend: `auto`, or the name of one of `edgebind.backends.NAMES`.
     threads: upper bound of threads for a CPU backend; None chooses one.
+    pixels: let a TensorRT engine do the end of a picture's preprocessing; False for who feeds its backend what `prepare` gives.
 
     Raises
     ------
@@ -204,7 +233,7 @@ def load(folder: str | Path, *, backend: str = "auto", threads: int | None = Non
         bank = labels.read(folder / LABELS, description.dim, description.space)
     if bank.prompts != description.labels:
         raise BundleError("labels differ from the manifest's", where=folder / LABELS, wanted=description.labels)
-    return Bundle(folder, description, bank, backend=backend, threads=threads)
+    return Bundle(folder, description, bank, backend=backend, threads=threads, pixels=pixels)
 
 
 def verify(folder: Path) -> Manifest:

@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgebind import bundle, labels, manifest, preprocess
-from edgebind.errors import EdgebindError, RecordingError
-from edgebind.preprocess import BatchPreprocessor, Preprocessor
+from edgebind.errors import BundleError, EdgebindError, RecordingError
+from edgebind.preprocess import BatchPreprocessor, PixelPreprocessor, Preprocessor
 from edgebind.signals import Floats
 
 WINDOW, PREPARED, EMBEDDING, PROBABILITIES = "WINDOW", "PREPARED", "EMBEDDING", "PROBABILITIES"
@@ -38,6 +38,16 @@ def prepare(preprocessor: Preprocessor, windows: Array) -> Array:
     elif isinstance(preprocessor, BatchPreprocessor):
         return preprocessor.batch(windows)
     return np.stack([preprocessor(window) for window in windows])
+
+
+def prepare_pixels(preprocessor: PixelPreprocessor, windows: Array) -> Array:
+    """Pictures -> 8-bit pixels for an engine that does the rest, (batch, ...) -> uint8 (batch, height, width, channels).
+
+    Raises
+    ------
+    RecordingError: as from `prepare`.
+    """
+    return np.stack([preprocessor.pixels(window) for window in windows])
 
 
 def _as_text(prompt: object) -> str:
@@ -84,6 +94,18 @@ class Prepare(_Model):
     def load(self) -> Callable[[Array], Array]:
         preprocessor = preprocess.build(manifest.read(self.folder / manifest.FILE).preprocess)
         return lambda windows: prepare(preprocessor, windows)
+
+
+class PreparePixels(_Model):
+    """Pictures -> the 8-bit pixels that an engine takes which was built with the end of the preprocessing in it."""
+
+    takes, gives = WINDOW, PREPARED
+
+    def load(self) -> Callable[[Array], Array]:
+        preprocessor = preprocess.build(manifest.read(self.folder / manifest.FILE).preprocess)
+        if not isinstance(preprocessor, PixelPreprocessor):
+            raise BundleError("no pixels come before this input", where=self.folder, got=preprocessor.kind)
+        return lambda windows: prepare_pixels(preprocessor, windows)
 
 
 class Name(_Model):

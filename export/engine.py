@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgebind import bundle
+from edgebind import bundle, preprocess
 from edgebind.cuda import Device, Sm
 from edgebind.engines import EngineFile, engine_for
 from edgebind.engines.flavour import Flavour, Progress, Say, load_flavour, silent, unseen
@@ -88,20 +88,26 @@ def build(
     *,
     profiles: tuple[Profile, ...],
     options: Options,
+    floats: bool = False,
     out: Path | None = None,
     progress: Progress = unseen,
     say: Say = silent,
 ) -> EngineFile:
     """The engine of the bundle in `folder`, from the cache `out` or built into it.
 
+    Parameters
+    ----------
+    floats: take the encoder's own input where 8-bit pixels could be taken too, and the end of the preprocessing be done on the GPU.
+
     Raises
     ------
     BundleError: the bundle is incomplete or altered.
     OptionError, MissingDependencyError, BackendError, StorageError: see `edgebind.engines.engine_for`.
     """
+    manifest = bundle.verify(folder)
     return engine_for(
         folder,
-        bundle.verify(folder),
+        manifest,
         device=site.device,
         profile=profiles,
         progress=progress,
@@ -109,5 +115,6 @@ def build(
         flavour=site.flavour,
         options=options,
         sms=site.sms,
+        tail=None if floats else preprocess.tail_of(manifest.preprocess),
         say=say,
     )

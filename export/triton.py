@@ -19,8 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edgebind import atomic, bundle, manifest, onnx_external
-from edgebind.engines import store
+from edgebind import atomic, bundle, manifest, onnx_external, preprocess
+from edgebind.engines import pixels, store
 from edgebind.engines.key import EngineKey, graph_digest
 from edgebind.errors import BackendError, OptionError, StorageError
 from edgebind.export import pbtxt
@@ -29,7 +29,11 @@ from edgebind.manifest import Manifest
 from edgebind.triton import EMBEDDING, PREPARED, PROBABILITIES, WINDOW
 
 VERSION = "1"
+STEPS = ("prepare", "encoder", "labels", "embed")
+"""What models are called besides the ensemble: by its name and one of these."""
 _CONFIG = "config.pbtxt"
+_OWNER = "edgebind.ensemble"
+"""Parameter of every model that names the ensemble it was written for."""
 DEVICES = ("gpu", "cpu")
 FRAMES = {"uint8": Word("TYPE_UINT8"), "uint16": Word("TYPE_UINT16"), "fp32": Word("TYPE_FP32")}
 """What a thermal camera may send: grey levels, counts, °C."""
@@ -95,7 +99,7 @@ def export(folder: Path, out: Path, serving: Serving | None = None, *, name: str
     BundleError: the bundle is incomplete or altered.
     OptionError: a name that Triton cannot take, or more batches than the engine accepts.
     BackendError: the engine is damaged, or of another bundle or flavour.
-    StorageError: `out` cannot be written, or a model's folder is there and is something else.
+    StorageError: `out` cannot be written, or a model's folder is there and is something else, or of another bundle.
     """
     description = bundle.verify(folder)
     name = name or folder.resolve().name
@@ -103,23 +107,48 @@ def export(folder: Path, out: Path, serving: Serving | None = None, *, name: str
         raise OptionError("no name for a model", wanted="letters, digits, '_', '.' and '-'", got=repr(name))
     models = list(_models(folder, description, name, serving or Serving()))
     for model in models:
-        _keep_what_is_no_model(out / model.name)
+        _keep_what_is_not_ours(out / model.name, name)
     for model in models:
-        _write(out / model.name, model)
+        _write(out / model.name, model, name)
     return [model.name for model in models]
 
 
-def _keep_what_is_no_model(target: Path) -> None:
-    """A model of that name is replaced; a bundle that lies there, or a user's own folder, is not."""
-    is_empty = target.is_dir() and not any(target.iterdir())
-    if target.exists() and not is_empty and not (target / _CONFIG).is_file():
-        remedy = "choose another --out; nothing was written"
+def check_names(names: Sequence[str]) -> None:
+    """See that bundles of these names can share a repository.
+
+    Raises
+    ------
+    OptionError: two would have a model of one name, as `imu` and `imu-embed` would.
+    """
+    taken: dict[str, str] = {}
+    for name in names:
+        for model in (name, *(f"{name}-{step}" for step in STEPS)):
+            if model in taken:
+                pair = name if taken[model] == name else f"{taken[model]}, {name}"
+                raise OptionError(
+                    f"bundles would replace each other's model {model}", got=pair, remedy="rename a bundle's folder"
+                )
+            taken[model] = name
+
+
+def _keep_what_is_not_ours(target: Path, name: str) -> None:
+    """A model of this ensemble is replaced; one of another, a bundle that lies there, or a user's own folder, is not."""
+    if not target.exists() or (target.is_dir() and not any(target.iterdir())):
+        return
+    config, remedy = target / _CONFIG, "choose another --out; nothing was written"
+    if not config.is_file():
         raise StorageError("will not replace what is no model of Triton", where=target, remedy=remedy)
+    owner = re.search(rf'key: "{_OWNER}"\s+value {{\s+string_value: "([^"]*)"', config.read_text(encoding="utf-8"))
+    if owner is not None and owner[1] != name:
+        remedy = "rename the bundle's folder, or choose another --out; nothing was written"
+        raise StorageError("is a model of another bundle", where=target, got=owner[1], remedy=remedy)
 
 
-def _write(target: Path, model: Model) -> None:
+def _write(target: Path, model: Model, ensemble: str) -> None:
+    owner = {"key": _OWNER, "value": {"string_value": ensemble}}
     with atomic.directory(target) as scratch:
-        (scratch / _CONFIG).write_text(pbtxt.write(model.config), encoding="utf-8")
+        config = pbtxt.write({**model.config, "parameters": [owner]})
+        (scratch / _CONFIG).write_text(config, encoding="utf-8")
         for name, source in model.files.items():
             path = scratch / name
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -151,7 +180,8 @@ def _prepare(folder: Path, of: Manifest, name: str, batch: int, prepared: Mappin
         {"name": WINDOW, "data_type": data_type, "dims": dims},
         {**prepared, "name": PREPARED},
     )
-    text = _MODEL.format(purpose="Windows in physical units -> the encoder's input.", name="Prepare")
+    how = "PreparePixels" if prepared["name"] == pixels.INPUT else "Prepare"
+    text = _MODEL.format(purpose="Windows in physical units -> the encoder's input.", name=how)
     return Model(
         f"{name}-prepare", config, {f"{VERSION}/model.py": text, f"{VERSION}/{manifest.FILE}": folder / manifest.FILE}
     )
@@ -196,8 +226,11 @@ def _python(name: str, batch: int, given: Mapping[str, Any], made: Mapping[str, 
 def _encoder(folder: Path, of: Manifest, name: str, serving: Serving) -> Model:
     graph = _graph(of, serving)
     given, made = _ends(folder / graph)
+    key = None if serving.engine is None else _engine_key(serving.engine, of)
+    if key is not None and key.pixels:
+        given = _pixels(of)
     warm = {"key": given["name"], "value": {"data_type": given["data_type"], "dims": given["dims"], "zero_data": True}}
-    runs = _on_onnxruntime(folder, graph, serving) if serving.engine is None else _on_tensorrt(serving, of)
+    runs = _on_onnxruntime(folder, graph, serving) if key is None else _on_tensorrt(serving, key)
     config = {
         "name": f"{name}-encoder",
         **runs.config,
@@ -228,9 +261,8 @@ def _on_onnxruntime(folder: Path, graph: str, serving: Serving) -> Model:
     return Model("", config, {f"{VERSION}/{file}": folder / file for file in (graph, *beside)})
 
 
-def _on_tensorrt(serving: Serving, of: Manifest) -> Model:
-    assert serving.engine is not None
-    key = _engine_key(serving.engine, of)
+def _on_tensorrt(serving: Serving, key: EngineKey) -> Model:
+    assert serving.engine is not None  # it has a key
     batch = min(serving.batch, max(profile.max for profile in key.profiles))
     group: dict[str, Any] = {"kind": Word("KIND_GPU"), "count": 1}
     if len(key.profiles) > 1:
@@ -244,6 +276,13 @@ def _on_tensorrt(serving: Serving, of: Manifest) -> Model:
     return Model("", config, {f"{VERSION}/model.plan": serving.engine})
 
 
+def _pixels(of: Manifest) -> dict[str, Any]:
+    """The input of an engine that does the end of the preprocessing."""
+    tail = preprocess.tail_of(of.preprocess)
+    assert tail is not None  # its engine's key was compared with it
+    return {"name": pixels.INPUT, "data_type": FRAMES["uint8"], "dims": list(tail.shape)}
+
+
 def _engine_key(path: Path, of: Manifest) -> EngineKey:
     if not path.is_file():
         raise BackendError("no engine here", where=path, remedy="build it with edgebind build")
@@ -254,6 +293,9 @@ def _engine_key(path: Path, of: Manifest) -> EngineKey:
         raise BackendError(fault, where=path, remedy="build it again with edgebind build")
     if note.key.graph != graph_digest(of):
         raise BackendError("is the engine of another bundle", where=path, remedy="build it with edgebind build")
+    tail = preprocess.tail_of(of.preprocess)
+    if note.key.pixels not in ("", tail and tail.digest):
+        raise BackendError("was built with other constants of the preprocessing", where=path, remedy="build it again")
     if note.key.flavour != "tensorrt":
         raise BackendError("Triton runs engines of the full TensorRT only", where=path, got="TensorRT-RTX")
     return note.key

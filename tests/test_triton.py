@@ -265,8 +265,11 @@ def test_the_command_writes_and_refuses(tmp_path: Path) -> None:
     assert isinstance(two.exception, EdgebindError)
     assert "an engine is of one bundle (got 2 bundles)" in str(two.exception)
     twins = [bundles.write(tmp_path / side / "imu") for side in ("a", "b")]
-    said = "bundles of one name would replace each other (got imu)"
+    said = "bundles would replace each other's model imu (got imu)"
     assert said in str(run(*twins, "--out", tmp_path / "other").exception)
+    nested = [twins[0], bundles.write(tmp_path / "imu-embed")]
+    said = "bundles would replace each other's model imu-embed (got imu, imu-embed); rename a bundle's folder"
+    assert said in str(run(*nested, "--out", tmp_path / "other").exception)
     odd = bundles.write(tmp_path / "ä b")
     assert "no name for a model" in str(run(odd, "--out", tmp_path / "other").exception)
     assert not (tmp_path / "other").exists()
@@ -281,6 +284,21 @@ def test_what_is_no_model_is_never_replaced(tmp_path: Path) -> None:
     (tmp_path / "models" / "imu").mkdir(parents=True)  # an empty one may be taken, and a model be written anew
     first = triton.export(folder, tmp_path / "models")
     assert triton.export(folder, tmp_path / "models") == first
+
+
+@pytest.mark.parametrize("names", [("imu", "imu-embed"), ("imu-encoder", "imu")], ids=" then ".join)
+def test_a_model_of_another_bundle_is_never_replaced(names: tuple[str, str], tmp_path: Path, schema: Any) -> None:
+    first, second = (bundles.write(tmp_path / "bundles" / name) for name in names)
+    written = triton.export(first, tmp_path / "models")
+    before = {path: path.read_bytes() for path in (tmp_path / "models").rglob("*") if path.is_file()}
+    with pytest.raises(StorageError, match=rf"is a model of another bundle \(got {names[0]}\); rename"):
+        triton.export(second, tmp_path / "models")
+    assert {path: path.read_bytes() for path in (tmp_path / "models").rglob("*") if path.is_file()} == before
+    assert triton.export(first, tmp_path / "models") == written
+    owners = {
+        c.parameters["edgebind.ensemble"].string_value for c in Server(tmp_path / "models", schema).configs.values()
+    }
+    assert owners == {names[0]}
 
 
 def test_text_format_says_what_the_dictionary_says(schema: Any) -> None:

@@ -153,7 +153,7 @@ def _open(path: Path, backend: str) -> Iterator[Side]:
         with OnnxRuntimeBackend(path) as loaded:
             yield Side(path, f"onnxruntime, {path.name}", loaded, None, None, path)
         return
-    with bundles.load(path, backend=backend) as opened:
+    with bundles.load(path, backend=backend, pixels=False) as opened:
         loaded_ = opened.backend
         graph = loaded_.graph if isinstance(loaded_, OnnxRuntimeBackend) else None
         runtime = loaded_.name if graph is None else f"{loaded_.name}, {graph.name}"

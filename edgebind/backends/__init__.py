@@ -10,7 +10,7 @@ from edgebind.backends.base import Backend
 from edgebind.errors import OptionError
 from edgebind.manifest import Manifest
 
-NAMES = ("tensorrt", "onnxruntime", "onnxruntime-cuda", "onnxruntime-tensorrt")
+NAMES = ("tensorrt", "tensorrt-floats", "onnxruntime", "onnxruntime-cuda", "onnxruntime-tensorrt")
 
 
 def open_backend(
@@ -19,6 +19,7 @@ def open_backend(
     manifest: Manifest,
     *,
     threads: int | None = None,
+    pixels: bool = False,
     say: Callable[[str], None] | None = None,
 ) -> Backend:
     """Load the encoder of the bundle in `folder`.
@@ -27,6 +28,7 @@ def open_backend(
     ----------
     name: `auto` takes `tensorrt` where it can run, else `onnxruntime`; or one of `NAMES`.
     threads: upper bound of CPU threads; None chooses.
+    pixels: let `tensorrt` take 8-bit pixels, where the preprocessing ends in what a GPU can do, see `Backend.takes_pixels`.
     say: called with a line that the user should read, such as why an engine has to be built; None prints it to stderr.
 
     Raises
@@ -39,10 +41,11 @@ def open_backend(
         raise OptionError("unknown backend", wanted=" or ".join(("auto", *NAMES)), got=repr(name))
     if name == "auto":
         name = "onnxruntime" if why_no_tensorrt() else "tensorrt"
-    if name == "tensorrt":
+    if name.startswith("tensorrt"):
         from edgebind.backends.tensorrt import TensorRTBackend
 
-        return TensorRTBackend.from_bundle(folder, manifest, say=say or _to_stderr)
+        wanted = pixels and name == "tensorrt"
+        return TensorRTBackend.from_bundle(folder, manifest, pixels=wanted, say=say or _to_stderr)
     from edgebind.backends.onnxruntime import OnnxRuntimeBackend
 
     provider = name.partition("-")[2] or "cpu"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from os import PathLike
 from types import TracebackType
-from typing import Protocol, runtime_checkable
+from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -23,6 +23,8 @@ class Backend(Protocol):
     """How people call it: `onnxruntime`, `tensorrt`."""
     input_name: str
     output_name: str
+    takes_pixels: bool
+    """Whether it wants the 8-bit pixels before a preprocessor's `tail`, which it does itself, and not what comes after."""
 
     def infer(self, feed: Feed) -> dict[str, NDArray[np.float32]]:
         """Run one batch. Blocks until the outputs are on the host.
@@ -48,6 +50,10 @@ class Backend(Protocol):
     ) -> None: ...
 
 
+_CASTS: dict[DTypeLike, Literal["safe"]] = {np.uint8: "safe"}
+"""A float64 may become the float32 that the graph wants; 8 bits would wrap whatever does not fit."""
+
+
 def checked(
     feed: Feed, name: str, shape: Sequence[int | str | None], dtype: DTypeLike, where: PathLike[str]
 ) -> NDArray[np.generic]:
@@ -55,11 +61,14 @@ def checked(
 
     Raises
     ------
-    BackendError: the feed has another name, or a value of another shape.
+    BackendError: the feed has another name, or a value of another shape, or of a type that would lose what it says.
     """
     if name not in feed:
         raise BackendError("no such input", where=where, wanted=name, got=sorted(feed))
-    value = np.ascontiguousarray(feed[name], dtype=dtype)
+    given = np.asarray(feed[name])
+    if not np.can_cast(given.dtype, dtype, _CASTS.get(dtype, "same_kind")):
+        raise BackendError("input of the wrong type", where=where, wanted=np.dtype(dtype).name, got=given.dtype.name)
+    value = np.ascontiguousarray(given, dtype=dtype)
     if not _fits(value.shape, tuple(shape)):
         raise BackendError("input of the wrong shape", where=where, wanted=("batch", *shape), got=value.shape)
     return value

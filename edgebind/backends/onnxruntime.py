@@ -46,6 +46,8 @@ PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider", "te
 class OnnxRuntimeBackend(Closing):
     """One ONNX graph on the CPU with a bounded number of threads, or on a GPU through one of ONNX Runtime's providers."""
 
+    takes_pixels = False
+
     def __init__(
         self,
         graph: Path,

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 LANES = 32
 """Most batch sizes whose graph is kept; the one that was not used for longest goes first."""
-_NUMPY = {"FLOAT": np.float32, "HALF": np.float16, "INT64": np.int64, "INT32": np.int32}
+_NUMPY = {"FLOAT": np.float32, "HALF": np.float16, "INT64": np.int64, "INT32": np.int32, "UINT8": np.uint8}
 _open: weakref.WeakSet[TensorRTBackend] = weakref.WeakSet()
 
 
@@ -86,9 +86,7 @@ class _Held:
 class TensorRTBackend(Closing):
     """One engine on one GPU; may be called from any thread, one call at a time."""
 
-    name = "tensorrt"
-
-    def __init__(self, loaded: Loaded, gpu: Gpu, flavour: Flavour) -> None:
+    def __init__(self, loaded: Loaded, gpu: Gpu, flavour: Flavour, name: str = "tensorrt") -> None:
         """Allocate what every call uses. The GPU's context must be current; it is given back by `close`.
 
         Raises
@@ -100,6 +98,8 @@ class TensorRTBackend(Closing):
         """Seconds that building the engine took, now or when it was put into the cache."""
         self._input, self._output = self._ends(loaded.engine)
         self.input_name, self.output_name = self._input.name, self._output.name
+        self.takes_pixels = bool(loaded.file.key.pixels)
+        self.name = name
         self._most = _most(loaded.file.key.profiles)
         self._lock = threading.Lock()
         size = loaded.engine.device_memory_size_v2
@@ -110,11 +110,12 @@ class TensorRTBackend(Closing):
         _close_in_the_end()
 
     @classmethod
-    def from_bundle(cls, folder: Path, manifest: Manifest, *, say: Say) -> TensorRTBackend:
+    def from_bundle(cls, folder: Path, manifest: Manifest, *, pixels: bool = False, say: Say) -> TensorRTBackend:
         """The engine of a verified bundle on the first GPU: found in the cache, or built and kept there.
 
         Parameters
         ----------
+        pixels: take 8-bit pixels where the preprocessing has a tail, and do it on the GPU.
         say: called with the line that says why an engine has to be built.
 
         Raises
@@ -122,20 +123,24 @@ class TensorRTBackend(Closing):
         MissingDependencyError: no driver, no TensorRT, no pycuda, or no GPU that this TensorRT knows.
         BackendError, OptionError, StorageError: the engine cannot be built, loaded or kept.
         """
+        from edgebind import preprocess
         from edgebind.engines import engine_for, load_flavour, loading
 
         flavour = load_flavour()
         device = flavour.device()
+        tail = preprocess.tail_of(manifest.preprocess)
+        name, tail = ("tensorrt", tail) if pixels or tail is None else ("tensorrt-floats", None)
         gpu = PycudaGpu(device.index)
         try:
             with gpu.current():
                 loaded = loading.load(
-                    lambda: engine_for(folder, manifest, device=device, flavour=flavour, say=say),
+                    lambda: engine_for(folder, manifest, device=device, flavour=flavour, tail=tail, say=say),
                     flavour,
                     folder,
+                    tail=tail,
                     say=say,
                 )
-                return cls(loaded, gpu, flavour)
+                return cls(loaded, gpu, flavour, name)
         except BaseException:
             gpu.close()
             raise

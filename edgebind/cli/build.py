@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 @click.option("--dla", type=click.IntRange(0), metavar="CORE", help="Give the layers it can take to this DLA core.")
 @click.option("--strip-weights", is_flag=True, help="Leave the weights out; they come back from the graph.")
 @click.option("--tf32", is_flag=True, help="Let FP32 products drop to 10 bits of mantissa.")
+@click.option("--floats", is_flag=True, help="Leave the whole preprocessing of pictures to the processor.")
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
@@ -56,6 +57,7 @@ def command(
     dla: int | None,
     strip_weights: bool,
     tf32: bool,
+    floats: bool,
     out: Path | None,
 ) -> None:
     """Build the TensorRT engine of each BUNDLE, or say that the cache has it.
@@ -75,7 +77,9 @@ def command(
     site = engine.ahead(targets, flavour_name) if targets else engine.here(flavour_name)
     line = _Line()
     for folder in folders:
-        found = engine.build(folder, site, profiles=profiles, options=options, out=out, progress=line, say=line.say)
+        found = engine.build(
+            folder, site, profiles=profiles, options=options, floats=floats, out=out, progress=line, say=line.say
+        )
         line.clear()
         for title, value in _rows(folder, found, site.flavour):
             click.echo(f"{title:9} {value}")
@@ -108,8 +112,9 @@ class _Line:
 def _rows(folder: Path, found: EngineFile, flavour: Flavour) -> list[tuple[str, str]]:
     key = found.key
     how = f"built in {found.seconds:.1f} s" if found.built else f"in the cache, once built in {found.seconds:.1f} s"
-    return [
+    rows = [
         ("engine", f"{found.path}, {found.size / 1e6:.2f} MB"),
         ("of", f"{folder}, {how}"),
         ("for", f"{key.place}; {flavour}; {'; '.join(map(str, key.profiles))}"),
     ]
+    return [*rows, ("takes", f"{key.takes}; what is done to them before the encoder is in it")] if key.pixels else rows

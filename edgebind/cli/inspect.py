@@ -28,8 +28,11 @@ def command(folder: Path, as_json: bool) -> None:
         click.echo(f"{click.style(f'{title:11}', bold=True)} {value}")
 
 
+_PIXELS = "TensorRT takes the 8-bit pixels after resize and crop, and does the rest (--backend tensorrt-floats: not)"
+
+
 def _rows(folder: Path, manifest: Manifest) -> list[tuple[str, str]]:
-    from edgebind import reference
+    from edgebind import preprocess, reference
 
     window, gate = manifest.window, manifest.gate
     rows = [
@@ -41,6 +44,7 @@ def _rows(folder: Path, manifest: Manifest) -> list[tuple[str, str]]:
         ("window", f"{window.seconds:g} s at {window.rate_hz:g} Hz, one every {window.hop_seconds:g} s"),
         ("channels", ", ".join(f"{c} [{u}]" for c, u in zip(window.channels, window.units, strict=True))),
         ("preprocess", json.dumps(manifest.preprocess, ensure_ascii=False)),
+        *([("pixels", _PIXELS)] if preprocess.tail_of(manifest.preprocess) is not None else []),
         ("labels", "; ".join(manifest.labels) or "none: give some with edgebind run --labels"),
         *(
             ("", f"{name}  {(folder / name).stat().st_size / 1e6:.2f} MB  sha256 {digest[:12]}")

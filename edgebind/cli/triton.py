@@ -48,9 +48,7 @@ def command(
 
     if engine is not None and len(folders) > 1:
         raise OptionError("an engine is of one bundle", where="--engine", got=f"{len(folders)} bundles")
-    names = [folder.resolve().name for folder in folders]
-    if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise OptionError("bundles of one name would replace each other", got=", ".join(twice))
+    triton.check_names([folder.resolve().name for folder in folders])
     serving = triton.Serving(device, engine, batch, delay, frames)
     for folder in folders:
         *steps, name = triton.export(folder, out, serving)

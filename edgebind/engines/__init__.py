@@ -7,6 +7,7 @@
     watch.py     progress, complaints and Ctrl-C while TensorRT is busy
     timing.py    measured times of kernels, kept for the next build
     loading.py   file -> an engine on the GPU
+    pixels.py    the tail of a picture's preprocessing, put in front of the graph
 
 `engine_for` finds or builds; `loading.load` is what a runtime calls.
 """
@@ -25,6 +26,7 @@ from edgebind.engines.flavour import Flavour, Progress, Say, load_flavour, silen
 from edgebind.engines.key import EngineKey, Options, Profile, key_for
 from edgebind.errors import OptionError
 from edgebind.manifest import Manifest
+from edgebind.preprocess.tail import Tail
 
 __all__ = [
     "Device",
@@ -84,6 +86,7 @@ def engine_for(
     flavour: Flavour | None = None,
     options: Options | None = None,
     sms: tuple[Sm, ...] = (),
+    tail: Tail | None = None,
     say: Say = silent,
 ) -> EngineFile:
     """The engine of this bundle for that device: from the cache, or built and put there.
@@ -95,6 +98,7 @@ def engine_for(
     progress: called with (phase, step, steps) while it is being built.
     cache: the folder engines are kept in; None takes `edgebind.engines.store.default_cache()`.
     sms: compute capabilities to build for instead of the device's own (TensorRT-RTX).
+    tail: the end of the preprocessing that the engine does itself, from 8-bit pixels on; None builds one for the encoder's own input.
     say: called with the line that says why an engine has to be built.
 
     Raises
@@ -104,14 +108,14 @@ def engine_for(
     """
     flavour, options = flavour or load_flavour(), options or Options()
     profiles = (profile,) if isinstance(profile, Profile) else tuple(profile)
-    wanted = key_for(manifest, flavour, device, profiles, options, sms)
+    wanted = key_for(manifest, flavour, device, profiles, options, sms, tail)
     cache = cache or store.default_cache()
     found, why = store.find(cache, wanted)
     if found is not None:
         return _found(found)
     times, here = timing.path_of(cache, flavour, device), device if device.name else None
     graph = bundle_folder / bundle.ENCODER
-    job = Job(graph, flavour, profiles, wanted.sms, options, here, manifest.precision, times)
+    job = Job(graph, flavour, profiles, wanted.sms, options, here, manifest.precision, times, tail)
     check(job)  # before a folder is made
     path = store.path_of(cache, wanted)
     with store.locked(path, say):

@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 from edgebind import cuda
 from edgebind.cuda import Device, Sm
-from edgebind.engines import timing
+from edgebind.engines import pixels, timing
 from edgebind.engines.flavour import Flavour, Progress, Say, silent, unseen
 from edgebind.engines.key import Options, Profile
 from edgebind.engines.watch import Interruption, deferred_signals, listening, monitor, printing_to_stderr
 from edgebind.errors import BackendError, MissingDependencyError, OptionError
+from edgebind.preprocess.tail import Tail
 
 if TYPE_CHECKING:
     import tensorrt_rtx_bindings as trt
@@ -45,6 +46,8 @@ class Job:
     precision: str = "fp32"
     timing: Path | None = None
     """File of measured times; None measures anew and keeps nothing."""
+    tail: Tail | None = None
+    """What the engine does to 8-bit pixels before the encoder; None builds the graph as it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +65,7 @@ def build(job: Job, *, progress: Progress = unseen, say: Say = silent) -> Plan:
     ------
     OptionError: an option that this flavour, release or GPU does not have.
     MissingDependencyError: it needs a GPU and there is no driver, or one that is too old.
+    BundleError: the graph takes something else than `job.tail` makes.
     BackendError: TensorRT cannot read the graph, cannot build it, or ran out of memory.
     KeyboardInterrupt: it was interrupted.
     """
@@ -148,7 +152,7 @@ def _compile(
     builder = trt.Builder(logger)
     network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
     parser = trt.OnnxParser(network, logger)
-    if not parser.parse_from_file(str(job.graph)):
+    if not _parse(parser, job):
         complaints.insert(0, _parser_complaint(parser))
         return None
     config = builder.create_builder_config()
@@ -167,6 +171,12 @@ def _compile(
     if job.timing is not None:
         timing.keep(config, job.timing)
     return Plan(bytes(memory), time.perf_counter() - began)
+
+
+def _parse(parser: trt.OnnxParser, job: Job) -> bool:
+    if job.tail is None:
+        return bool(parser.parse_from_file(str(job.graph)))
+    return bool(parser.parse(pixels.in_front_of(job.graph, job.tail), str(job.graph)))
 
 
 def _parser_complaint(parser: trt.OnnxParser) -> str:

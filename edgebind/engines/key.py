@@ -17,6 +17,7 @@ from edgebind.cuda import Device, Sm
 from edgebind.engines.flavour import Flavour
 from edgebind.errors import OptionError
 from edgebind.manifest import Manifest
+from edgebind.preprocess.tail import Tail
 
 _AMPERE: Sm = (8, 0)
 LARGEST_BATCH = 4096
@@ -105,6 +106,8 @@ class EngineKey:
     sms: tuple[Sm, ...]
     profiles: tuple[Profile, ...]
     options: Options = field(default_factory=Options)
+    pixels: str = ""
+    """Digest of the `Tail` of the preprocessing that it does itself, from 8-bit pixels on; empty for one that takes the encoder's own input."""
 
     @property
     def digest(self) -> str:
@@ -116,6 +119,10 @@ class EngineKey:
         """The GPU that it is for, as people write it: `Orin (SM 8.7)`."""
         sms = ", ".join(f"SM {major}.{minor}" for major, minor in self.sms)
         return f"{self.gpu} ({sms})" if self.gpu else sms
+
+    @property
+    def takes(self) -> str:
+        return "8-bit pixels" if self.pixels else "the encoder's own input"
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -136,9 +143,16 @@ class EngineKey:
         """Why an engine of this key cannot stand for the one that is wanted; empty where it can."""
         if self.graph != wanted.graph:
             return "it was built from another graph"
+        if self.pixels != wanted.pixels:
+            return self._other_input(wanted)
         if self.platform != wanted.platform:
             return f"it was built on {self.platform}, this is {wanted.platform}"
         return self._other_release(wanted) or self._other_gpu(wanted) or self._other_use(wanted)
+
+    def _other_input(self, wanted: EngineKey) -> str:
+        if self.pixels and wanted.pixels:
+            return "it was built with other constants of the preprocessing"
+        return f"it takes {self.takes}, and one for {wanted.takes} is wanted"
 
     def _other_release(self, wanted: EngineKey) -> str:
         if (self.flavour, self.version) == (wanted.flavour, wanted.version):
@@ -170,12 +184,14 @@ def key_for(
     profiles: tuple[Profile, ...],
     options: Options,
     sms: tuple[Sm, ...] = (),
+    tail: Tail | None = None,
 ) -> EngineKey:
     """The key of the engine that this bundle needs on that device.
 
     Parameters
     ----------
     sms: compute capabilities to build for instead of the device's own.
+    tail: the end of the preprocessing that the engine is to do itself.
     """
     gpu = "" if sms or flavour.name == "rtx" else device.model
     return EngineKey(
@@ -187,6 +203,7 @@ def key_for(
         sms or (device.sm,),
         profiles,
         options,
+        "" if tail is None else tail.digest,
     )
 
 

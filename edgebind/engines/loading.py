@@ -8,14 +8,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgebind import bundle
-from edgebind.engines import EngineFile, store
+from edgebind.engines import EngineFile, pixels, store
 from edgebind.engines.builder import one_line, ran_out_of_memory
 from edgebind.engines.flavour import Flavour, Say, silent
 from edgebind.engines.watch import listening
 from edgebind.errors import BackendError
+from edgebind.preprocess.tail import Tail
 
 if TYPE_CHECKING:
     import tensorrt_rtx_bindings as trt
+
+
+@dataclass(frozen=True, slots=True)
+class _Graph:
+    """What an engine was built from."""
+
+    path: Path
+    tail: Tail | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,13 +38,16 @@ class Loaded:
     logger: Any
 
 
-def load(get: Callable[[], EngineFile], flavour: Flavour, folder: Path, *, say: Say = silent) -> Loaded:
+def load(
+    get: Callable[[], EngineFile], flavour: Flavour, folder: Path, *, tail: Tail | None = None, say: Say = silent
+) -> Loaded:
     """Put an engine onto the GPU whose context is current.
 
     Parameters
     ----------
     get: finds or builds the file, as `edgebind.engines.engine_for` does; called again if TensorRT refuses what it found.
     folder: the bundle, whose graph gives a stripped engine its weights back.
+    tail: that the engine was built with.
 
     Raises
     ------
@@ -43,44 +55,48 @@ def load(get: Callable[[], EngineFile], flavour: Flavour, folder: Path, *, say: 
     BackendError: the GPU's memory is full, or TensorRT refuses an engine that it has just built.
     """
     flavour.require_driver()  # without one TensorRT's objects are broken, and the next call can crash the process
-    file = get()
-    loaded, complaints = _deserialise(file, flavour, folder)
+    file, graph = get(), _Graph(folder / bundle.ENCODER, tail)
+    loaded, complaints = _deserialise(file, flavour, graph)
     if loaded is None and not file.built and not ran_out_of_memory(complaints):
         say(f"{file.path.name}: {flavour} refuses it ({one_line(complaints)}); building it again")
         store.forget(file.path)
         file = get()
-        loaded, complaints = _deserialise(file, flavour, folder)
+        loaded, complaints = _deserialise(file, flavour, graph)
     if loaded is None:
         raise _refused(file, flavour, complaints)
     return loaded
 
 
-def _deserialise(file: EngineFile, flavour: Flavour, folder: Path) -> tuple[Loaded | None, list[str]]:
+def _deserialise(file: EngineFile, flavour: Flavour, graph: _Graph) -> tuple[Loaded | None, list[str]]:
     """(what was loaded, or None; what TensorRT complained of)."""
     with listening(flavour) as (logger, complaints):
         runtime = flavour.trt.Runtime(logger)
-        engine = _engine(runtime, file, flavour, logger, folder)
+        engine = _engine(runtime, file, flavour, logger, graph)
     return (None if engine is None else Loaded(engine, file, runtime, logger)), complaints
 
 
-def _engine(runtime: trt.Runtime, file: EngineFile, flavour: Flavour, logger: Any, folder: Path) -> Any:
+def _engine(runtime: trt.Runtime, file: EngineFile, flavour: Flavour, logger: Any, graph: _Graph) -> Any:
     """The engine with all its weights, or None."""
     options = file.key.options
     runtime.engine_host_code_allowed = False
     if options.dla is not None:
         runtime.DLA_core = options.dla
     engine = runtime.deserialize_cuda_engine(file.path.read_bytes())
-    if engine is not None and options.strip_weights and not _refit(engine, flavour, logger, folder):
+    if engine is not None and options.strip_weights and not _refit(engine, flavour, logger, graph):
         return None
     return engine
 
 
-def _refit(engine: trt.ICudaEngine, flavour: Flavour, logger: Any, folder: Path) -> bool:
+def _refit(engine: trt.ICudaEngine, flavour: Flavour, logger: Any, graph: _Graph) -> bool:
     """Give a stripped engine its weights back, from the graph it was built from."""
-    trt = flavour.trt
+    trt, path = flavour.trt, str(graph.path)
     refitter = trt.Refitter(engine, logger)
     parser = trt.OnnxParserRefitter(refitter, logger)
-    return bool(parser.refit_from_file(str(folder / bundle.ENCODER)) and refitter.refit_cuda_engine())
+    if graph.tail is None:
+        read = parser.refit_from_file(path)
+    else:
+        read = parser.refit_from_bytes(pixels.in_front_of(graph.path, graph.tail), path)
+    return bool(read and refitter.refit_cuda_engine())
 
 
 def _refused(file: EngineFile, flavour: Flavour, complaints: list[str]) -> BackendError:

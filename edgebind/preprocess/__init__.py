@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Protocol, runtime_checkable
 
+import numpy as np
 from numpy.typing import NDArray
 
 from edgebind import modality as modalities
@@ -17,6 +18,7 @@ from edgebind.preprocess import config as _config
 from edgebind.preprocess.audio import AudioPreprocessor
 from edgebind.preprocess.depth import DepthPreprocessor
 from edgebind.preprocess.imu import ImuPreprocessor
+from edgebind.preprocess.tail import Tail
 from edgebind.preprocess.text import TextPreprocessor
 from edgebind.preprocess.thermal import ThermalPreprocessor
 from edgebind.preprocess.vision import VisionPreprocessor
@@ -26,12 +28,15 @@ __all__ = [
     "BatchPreprocessor",
     "DepthPreprocessor",
     "ImuPreprocessor",
+    "PixelPreprocessor",
     "Preprocessor",
+    "Tail",
     "TextPreprocessor",
     "ThermalPreprocessor",
     "VisionPreprocessor",
     "build",
     "for_imagebind",
+    "tail_of",
 ]
 
 
@@ -61,6 +66,18 @@ class BatchPreprocessor(Preprocessor, Protocol):
         ...
 
 
+@runtime_checkable
+class PixelPreprocessor(Preprocessor, Protocol):
+    """A preprocessor whose call is `tail(pixels(samples))`: a runtime with a GPU may take the pixels and do the rest there."""
+
+    @property
+    def tail(self) -> Tail: ...
+
+    def pixels(self, samples: NDArray[Any]) -> NDArray[np.uint8]:
+        """uint8 `tail.shape`; RecordingError as from a call."""
+        ...
+
+
 _Vector = AudioPreprocessor | ImuPreprocessor | TextPreprocessor
 _Picture = DepthPreprocessor | ThermalPreprocessor | VisionPreprocessor
 
@@ -87,6 +104,17 @@ def build(config: Mapping[str, object]) -> Preprocessor:
     if not isinstance(kind, str) or kind not in _KINDS:
         raise BundleError("unknown kind", where=_config.PLACE, wanted=" or ".join(_KINDS), got=repr(kind))
     return _config.from_dict(_KINDS[kind], config)
+
+
+def tail_of(config: Mapping[str, object]) -> Tail | None:
+    """What the preprocessor of that dictionary does to 8-bit pixels in the end; None where its input is made otherwise.
+
+    Raises
+    ------
+    BundleError: as `build`.
+    """
+    made = build(config)
+    return made.tail if isinstance(made, PixelPreprocessor) else None
 
 
 def for_imagebind(modality: str) -> Preprocessor:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edgebind.errors import RecordingError
 from edgebind.preprocess import checks, config, images
 from edgebind.preprocess.checks import Array
+from edgebind.preprocess.tail import Tail
 
 Three = tuple[float, float, float]
 
@@ -48,11 +51,16 @@ class VisionPreprocessor:
         ------
         RecordingError: another shape, other values, nothing in it.
         """
-        square = images.resized(grey_levels(samples), self.size, self.resize)
-        unit = np.ascontiguousarray(np.moveaxis(square, 2, 0)) / np.float32(255)
-        mean, std = (np.asarray(three, np.float32)[:, None, None] for three in (self.mean, self.std))
-        scaled: Array = (unit - mean) / std
-        return scaled
+        return self.tail(self.pixels(samples))
+
+    def pixels(self, samples: Array) -> NDArray[np.uint8]:
+        """What `tail` makes the input of: uint8 (size, size, 3), RGB. Samples and errors are those of a call."""
+        return images.resized(grey_levels(samples), self.size, self.resize)
+
+    @cached_property
+    def tail(self) -> Tail:
+        """What is done to each pixel in the end."""
+        return Tail(self.size, self.mean, self.std)
 
     def to_dict(self) -> dict[str, object]:
         """The `preprocess` dictionary of a manifest."""

@@ -86,7 +86,7 @@ class Backed(nn.Module):
         super().__init__()
         from edgebind import bundle
 
-        self.bundle = bundle.load(folder)
+        self.bundle = bundle.load(folder, pixels=False)
 
     def forward(self, inputs: Tensor) -> Tensor:
         backend = self.bundle.backend

@@ -218,10 +218,10 @@ class Context:
             return False  # what a context prepares in its first run cannot be captured
         self._is_prepared = True
         source, target = gpu.bytes[self._places["input"]], gpu.bytes[self._places["embedding"]]
-        count = self._count
+        count, of = self._count, np.dtype(np.uint8 if self._engine.kind == "UINT8" else np.float32)
 
         def run() -> None:
-            value = source[: count * 24].view(np.float32).reshape(count, *SHAPE)
+            value = source[: count * 6 * of.itemsize].view(of).reshape(count, *SHAPE)
             target[: count * 16] = oracle(value).view(np.uint8).ravel()
 
         gpu.by_handle(stream_handle).put(run)
@@ -255,7 +255,7 @@ class Engine:
         return (-1, *SHAPE) if name in self.inputs else (-1, self.dim)
 
     def get_tensor_dtype(self, name: str) -> Any:
-        return SimpleNamespace(name=self.kind)
+        return SimpleNamespace(name=self.kind if name in self.inputs else "FLOAT")
 
     def create_execution_context(self, strategy: str) -> Context:
         assert strategy == "user"
@@ -275,6 +275,7 @@ FLAVOUR = Flavour(
 
 def loaded(engine: Engine, *profiles: Profile) -> Loaded:
     """The engine as if it had just been read from a file."""
-    key: Any = SimpleNamespace(profiles=profiles or (Profile(1, 1, 4),))
+    pixels = "a digest" if engine.kind == "UINT8" else ""
+    key: Any = SimpleNamespace(profiles=profiles or (Profile(1, 1, 4),), pixels=pixels)
     checked_key: EngineKey = key
     return Loaded(engine, EngineFile(Path("e.engine"), checked_key, True, "new", 1.5), None, None)

@@ -53,6 +53,19 @@ def test_every_batch_size_again_and_again(has_graphs: bool) -> None:
     assert gpu.depth == 0, "a context is left on a thread's stack"
 
 
+@pytest.mark.parametrize("has_graphs", [True, False])
+def test_pixels_travel_as_bytes(has_graphs: bool) -> None:
+    gpu = LazyGpu(has_graphs=has_graphs)
+    with _backend(gpu, kind="UINT8") as backend:
+        assert backend.takes_pixels
+        for count in (1, 3, 1, 9, 3, 9):
+            pixels = RNG.integers(0, 256, (count, *lazy_gpu.SHAPE), np.uint8)
+            np.testing.assert_allclose(_embed(backend, pixels), oracle(pixels), rtol=1e-6)
+        for wrong in (np.float32, np.int64, np.uint16):
+            with pytest.raises(BackendError, match=r"input of the wrong type \(wanted uint8, got"):
+                _embed(backend, pixels.astype(wrong))
+
+
 def test_a_graph_is_captured_once_for_each_batch_size_and_then_replayed() -> None:
     gpu = LazyGpu()
     with _backend(gpu) as backend:
