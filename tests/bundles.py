@@ -82,3 +82,16 @@ def write_listener(folder: Path) -> Path:
     manifest = replace(IMU, modality="audio", window=window, preprocess={"kind": "audio", "clips": 1})
     bundle.write(folder, manifest, {bundle.ENCODER: encoder((1, 1, 128, 204))})
     return folder
+
+
+def write_seer(folder: Path, size: int = 32, **constants: Any) -> Path:
+    """Write a bundle that sees colour: a picture times drawn weights, as a unit vector. `constants` are its preprocessor's."""
+    manifest = replace(
+        IMU,
+        modality="vision",
+        window=WindowSpec.of_imagebind("vision"),
+        preprocess={"kind": "vision", "size": size, **constants},
+    )
+    weights = np.random.default_rng(0).normal(size=(3 * size * size, DIM))
+    bundle.write(folder, manifest, {bundle.ENCODER: encoder((3, size, size), weights=weights)})
+    return folder

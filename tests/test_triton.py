@@ -19,7 +19,7 @@ import pytest
 from click.testing import CliRunner
 
 import edgebind
-from edgebind import bundle, cli, starter
+from edgebind import bundle, cli, preprocess, starter
 from edgebind.engines import EngineKey, Options, Profile, store
 from edgebind.engines.key import graph_digest
 from edgebind.errors import BackendError, EdgebindError, OptionError, StorageError
@@ -226,6 +226,32 @@ def test_an_engine_is_served_with_its_profiles(schema: Any, tmp_path: Path) -> N
     assert (config.platform, config.max_batch_size) == ("tensorrt_plan", 8)
     assert list(config.instance_group[0].profile) == ["0", "1"]
     assert (tmp_path / "models" / "imu-int8-encoder" / "1" / config.default_model_filename).read_bytes() == b"plan"
+
+
+def test_an_engine_that_takes_pixels_is_given_pixels(schema: Any, tmp_path: Path) -> None:
+    folder = bundles.write_seer(tmp_path / "seer")
+    tail = preprocess.tail_of(bundle.verify(folder).preprocess)
+    assert tail is not None
+    engine = _engine(folder, tmp_path / "e.engine", pixels=tail.digest)
+    triton.export(folder, tmp_path / "models", Serving(engine=engine))
+    server = Server(tmp_path / "models", schema)
+    (given,), (warm,) = (
+        server.configs["seer-encoder"].input,
+        server.configs["seer-encoder"].model_warmup[0].inputs.items(),
+    )
+    assert (given.name, schema.DataType.Name(given.data_type), given.dims) == ("pixels", "TYPE_UINT8", [32, 32, 3])
+    assert (warm[0], warm[1].data_type, warm[1].dims) == (given.name, given.data_type, given.dims)
+    pictures = np.random.default_rng(0).integers(0, 256, (3, 40, 50, 3), np.uint8)
+    (response,) = start(tmp_path / "models" / "seer-prepare" / "1").execute([[Tensor("WINDOW", pictures)]])
+    assert response.error is None, response.error
+    (prepared,) = response.output_tensors
+    assert prepared.values.dtype == np.uint8
+    with edgebind.load(folder) as opened:
+        made = np.stack([tail(picture) for picture in prepared.values])
+        np.testing.assert_array_equal(made, opened.prepare(list(pictures)))
+    other = _engine(folder, tmp_path / "other.engine", pixels="0" * 16)
+    with pytest.raises(BackendError, match="was built with other constants of the preprocessing; build it again"):
+        triton.export(folder, tmp_path / "models", Serving(engine=other))
 
 
 @pytest.mark.parametrize(

@@ -50,7 +50,10 @@ class _UnfitError(Exception):
 
 
 def _model(model: memoryview, tail: Tail) -> Iterator[bytes | memoryview]:
-    for field in fields(model):
+    everything = list(fields(model))
+    if [field.number for field in everything].count(_MODEL_GRAPH) != 1:
+        raise ValueError("not one graph")
+    for field in everything:
         if field.number == _MODEL_GRAPH:
             parts = list(_graph(field.payload, tail))
             yield header(_MODEL_GRAPH, sum(map(len, parts)))

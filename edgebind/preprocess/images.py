@@ -94,6 +94,8 @@ def by_size(picture: Array, size: int, full: float) -> Array:
 
 def centred(picture: Array, size: int) -> Array:
     """`picture` (h, w), neither side longer than `size`, in the middle of a square of its own mean."""
+    if picture.shape == (size, size):
+        return picture
     square = np.full((size, size), picture.mean(), picture.dtype)
     height, width = picture.shape
     top, left = (size - height) // 2, (size - width) // 2

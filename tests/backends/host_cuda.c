@@ -27,8 +27,10 @@ static CUresult put(Stream *stream, Work work) {
         stream->capturing->work[stream->capturing->count++] = work;
     } else if (work.kind == 0) {
         memcpy(work.target, work.source, work.size);
-    } else {
+    } else if (work.kind == 1) {
         for (size_t at = 0; at < work.size; at++) ((float *)work.target)[at] = 2 * ((const float *)work.source)[at];
+    } else {
+        for (size_t at = 0; at < work.size; at++) ((float *)work.target)[at] = 2 * ((const unsigned char *)work.source)[at];
     }
     return 0;
 }
@@ -36,6 +38,11 @@ static CUresult put(Stream *stream, Work work) {
 /* What the engine of the tests runs: target = 2 * source, of `count` floats. */
 CUresult host_kernel(Stream *stream, CUdeviceptr target, CUdeviceptr source, size_t count) {
     return put(stream, (Work){1, (void *)target, (void *)source, count});
+}
+
+/* The same of 8-bit pixels. */
+CUresult host_kernel_of_pixels(Stream *stream, CUdeviceptr target, CUdeviceptr source, size_t count) {
+    return put(stream, (Work){2, (void *)target, (void *)source, count});
 }
 
 CUresult cuInit(unsigned flags) { return flags; }

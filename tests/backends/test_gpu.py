@@ -10,6 +10,7 @@ import pytest
 from edgebind import backends, bundle, starter
 from edgebind.backends.base import Backend
 from edgebind.benchmarks import contestants, device_memory
+from tests import bundles
 
 pytestmark = [
     pytest.mark.gpu,
@@ -40,6 +41,15 @@ def test_vectors_are_the_cpus(modality: str, precision: str, cache: Path) -> Non
         for count in (1, 1, 5, 16, 37, 1, 37):
             found = backend.infer({backend.input_name: windows[:count]})[backend.output_name]
             assert (found * wanted[:count]).sum(axis=1).min() > (0.999 if precision == "fp32" else 0.98)
+
+
+def test_pixels_give_the_vectors_of_floats(cache: Path, tmp_path: Path) -> None:
+    folder = bundles.write_seer(tmp_path / "b", 224)
+    pictures = list(np.random.default_rng(0).integers(0, 256, (37, 240, 320, 3), np.uint8))
+    with bundle.load(folder, backend="tensorrt-floats") as floats, bundle.load(folder, backend="tensorrt") as pixels:
+        assert (floats.backend.takes_pixels, pixels.backend.takes_pixels) == (False, True)
+        for count in (1, 1, 5, 16, 37):
+            np.testing.assert_allclose(pixels.embed(pictures[:count]), floats.embed(pictures[:count]), atol=1e-5)
 
 
 def test_engines_share_a_gpu_and_give_its_memory_back(cache: Path) -> None:

@@ -50,7 +50,9 @@ from tests.backends import lazy_gpu
 from tests.backends.lazy_gpu import FLAVOUR, loaded
 
 driver = ctypes.CDLL("libcuda.so.1")
-driver.host_kernel.argtypes = (ctypes.c_void_p, ctypes.c_uint64, ctypes.c_uint64, ctypes.c_size_t)
+KERNELS = {"FLOAT": driver.host_kernel, "UINT8": driver.host_kernel_of_pixels}
+for kernel in KERNELS.values():
+    kernel.argtypes = (ctypes.c_void_p, ctypes.c_uint64, ctypes.c_uint64, ctypes.c_size_t)
 live = lambda: {name: ctypes.c_int.in_dll(driver, name).value for name in (
     "live_memory", "live_pinned", "live_streams", "live_events", "live_graphs", "retained", "depth")}
 
@@ -59,7 +61,7 @@ class Context(lazy_gpu.Context):
     def execute_async_v3(self, stream_handle):
         assert self._scratch
         source, target = self._places["input"], self._places["embedding"]
-        return driver.host_kernel(stream_handle, target, source, 4 * self._count) == 0
+        return KERNELS[self._engine.kind](stream_handle, target, source, 4 * self._count) == 0
 
 
 class Engine(lazy_gpu.Engine):
@@ -84,6 +86,13 @@ assert backend.device_ms(value) == 0.5
 assert backend.copy_gbs() > 0
 assert device_memory.free_mb() == (1 << 29) / 1e6
 other = PycudaGpu()  # a second one shares the primary context
+with other.current():
+    pixels = TensorRTBackend(loaded(Engine(other, kind="UINT8"), Profile(1, 1, 4)), other, FLAVOUR)
+with pixels:
+    for count in (1, 1, 3, 9, 3, 9):
+        value = np.random.default_rng(count).integers(0, 256, (count, 4), np.uint8)
+        np.testing.assert_array_equal(pixels.infer({"input": value})["embedding"], 2.0 * value)
+other = PycudaGpu()
 assert live()["retained"] == 1
 try:
     with other.current():
@@ -103,7 +112,7 @@ other.close()
 if "forget" in sys.argv:
     sys.exit()  # closed in the end
 backend.close()
-del backend, gpu, other
+del backend, gpu, other, pixels
 gc.collect()
 assert live().pop("retained") == 1 and sum(live().values()) == 1, live()
 print("fine")

@@ -15,13 +15,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgebind import backends, bundle, cuda
+from edgebind import backends, bundle, cuda, engines
 from edgebind.backends import gpu as seam
 from edgebind.backends import tensorrt
 from edgebind.backends.base import Backend
 from edgebind.backends.tensorrt import TensorRTBackend
-from edgebind.engines import Profile, flavour
+from edgebind.engines import Profile, flavour, loading
+from edgebind.engines.loading import Loaded
 from edgebind.errors import BackendError, MissingDependencyError
+from edgebind.preprocess import Tail
 from tests import bundles
 from tests.backends import lazy_gpu
 from tests.backends.lazy_gpu import FLAVOUR, Engine, LazyGpu, loaded, oracle
@@ -64,6 +66,30 @@ def test_pixels_travel_as_bytes(has_graphs: bool) -> None:
         for wrong in (np.float32, np.int64, np.uint16):
             with pytest.raises(BackendError, match=r"input of the wrong type \(wanted uint8, got"):
                 _embed(backend, pixels.astype(wrong))
+
+
+@pytest.mark.parametrize("seen", ["pictures", "movements"])
+@pytest.mark.parametrize("name", ["tensorrt", "tensorrt-floats"])
+def test_only_pictures_have_pixels_and_only_where_they_are_wanted(
+    seen: str, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = bundles.write_seer(tmp_path / "b") if seen == "pictures" else bundles.write(tmp_path / "b")
+    asked: list[Tail | None] = []
+
+    def load(get: object, flavour: object, folder: Path, *, tail: Tail | None, say: object) -> Loaded:
+        asked.append(tail)
+        return loaded(Engine(gpu, kind="FLOAT" if tail is None else "UINT8"))
+
+    monkeypatch.setattr(loading, "load", load)
+    monkeypatch.setattr(engines, "load_flavour", lambda: FLAVOUR)
+    monkeypatch.setattr(flavour.Flavour, "device", lambda self: cuda.Device("", (8, 6)))
+    for pixels in (True, False):
+        gpu = LazyGpu()
+        monkeypatch.setattr(tensorrt, "PycudaGpu", lambda index, gpu=gpu: gpu)
+        with backends.open_backend(name, folder, bundle.verify(folder), pixels=pixels) as backend:
+            wanted = seen == "pictures" and name == "tensorrt" and pixels
+            assert backend.takes_pixels == wanted == (asked[-1] is not None)
+            assert backend.name == ("tensorrt" if wanted or seen == "movements" else "tensorrt-floats")
 
 
 def test_a_graph_is_captured_once_for_each_batch_size_and_then_replayed() -> None:

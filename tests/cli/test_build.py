@@ -31,6 +31,18 @@ def test_ahead_for_gpus_that_are_named(tmp_path: Path, rtx: Flavour) -> None:
     assert ", in the cache, once built in " in second.output
 
 
+def test_whether_it_takes_pixels_is_told(tmp_path: Path, rtx: Flavour) -> None:
+    folder = bundles.write_seer(tmp_path / "b")
+    arguments = (folder, "--target", "sm_86", "--out", tmp_path / "engines")
+    assert "takes     8-bit pixels; " in _build(*arguments).output
+    floats = _build(*arguments, "--floats")
+    assert "it takes 8-bit pixels, and one for the encoder's own input is wanted" in floats.output
+    assert "takes     " not in floats.output
+    assert ", in the cache, " in _build(*arguments).output
+    shown = CliRunner().invoke(cli.group, ["inspect", str(folder)])
+    assert "TensorRT takes the 8-bit pixels after resize and crop" in shown.output
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -72,9 +72,14 @@ class Network(Strict):
 
 class Parser(Strict):
     num_errors = 0
+    read: list[tuple[bytes, str]] = []  # noqa: RUF012
 
     def __init__(self, network: Network, logger: Logger) -> None: ...
     def parse_from_file(self, path: str) -> bool:
+        return True
+
+    def parse(self, model: bytes, path: str) -> bool:
+        self.read.append((model, path))
         return True
 
 
@@ -176,6 +181,10 @@ class ParserRefitter(Strict):
     def refit_from_file(self, path: str) -> bool:
         self.read.append(path)
         return True
+
+    def refit_from_bytes(self, model: bytes, path: str) -> bool:
+        self.read.append(path)
+        return b"pixels" in model
 
 
 CLASSES: dict[str, type] = {

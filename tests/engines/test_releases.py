@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from edgebind import cuda
+from edgebind import bundle, cuda, preprocess
 from edgebind.cuda import Device, Driver
 from edgebind.engines import EngineFile, builder, engine_for, loading, store
 from edgebind.engines.builder import Job
@@ -18,6 +18,7 @@ from edgebind.engines.key import EngineKey, Options, Profile
 from edgebind.engines.watch import listening
 from edgebind.errors import BackendError, EdgebindError, MissingDependencyError, OptionError
 from edgebind.manifest import Manifest
+from tests import bundles
 from tests.engines import fakes
 from tests.engines.test_api import RELEASES, Api
 
@@ -199,6 +200,13 @@ def test_a_stripped_engine_gets_its_weights_from_the_bundle(release: str, api: A
     flavour = fakes.flavour(api[release], release)
     loading.load(lambda: _file(tmp_path / "e.engine", strip_weights=True, dla=1), flavour, tmp_path / "bundle")
     assert flavour.trt.OnnxParserRefitter.read == [str(tmp_path / "bundle" / "encoder.onnx")]
+
+
+def test_a_stripped_engine_that_takes_pixels_gets_those_of_its_preprocessing_too(api: Api, tmp_path: Path) -> None:
+    flavour, folder = fakes.flavour(api["10.3.0"], "10.3.0"), bundles.write_seer(tmp_path / "b")
+    tail = preprocess.tail_of(bundle.verify(folder).preprocess)
+    loading.load(lambda: _file(tmp_path / "e.engine", strip_weights=True), flavour, folder, tail=tail)
+    assert flavour.trt.OnnxParserRefitter.read == [str(folder / "encoder.onnx")]
 
 
 def test_an_engine_that_tensorrt_refuses_is_built_again(api: Api, tmp_path: Path) -> None:
