@@ -13,7 +13,6 @@ python -m edgebind.benchmarks.ablation edgebind/starter/recipes/imu.toml --fold 
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -128,8 +127,7 @@ def command(
     report = measure(recipe, variants, [fold - 1 for fold in sorted(set(folds))], progress=ProgressLine())
     click.echo("\n".join(table(report, variant)))
     if out is not None:
-        with atomic.file(out) as scratch:
-            scratch.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+        atomic.write_json(out, report)
 
 
 if __name__ == "__main__":

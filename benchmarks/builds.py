@@ -8,7 +8,6 @@ python -m edgebind.benchmarks.builds --out benchmarks/results/builds-rtx.json
 
 from __future__ import annotations
 
-import json
 import sys
 import tempfile
 import time
@@ -113,8 +112,7 @@ def main(modalities: tuple[str, ...], sources: tuple[str, ...], out: Path | None
         click.echo("  ".join(str(value) for value in row.values()))
     if out is not None:
         report = {"machine": machine.describe(), "tensorrt": str(load_flavour("rtx")), "results": rows}
-        with atomic.file(out) as scratch:
-            scratch.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+        atomic.write_json(out, report)
 
 
 if __name__ == "__main__":

@@ -116,8 +116,7 @@ def command(
             from_recipe(recipe, modality, file)
         facts = measure(file, modality, calibration, units.parse(units_text), bundles or Path(scratch) / "bundles")
     report = _merged(out, modality, facts, "checkpoint" if recipe is None else "recipe")
-    with atomic.file(out) as target:
-        target.write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    atomic.write_json(out, report)
     click.echo(json.dumps(facts["graphs"], indent=1))
 
 

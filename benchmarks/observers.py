@@ -9,7 +9,6 @@ python -m edgebind.benchmarks.observers --windows 10000000 --out benchmarks/resu
 from __future__ import annotations
 
 import itertools
-import json
 import os
 import sys
 import time
@@ -166,8 +165,7 @@ def command(windows: int, road_windows: int, out: Path | None) -> None:
     if out is not None:
         from edgebind import atomic
 
-        with atomic.file(out) as scratch:
-            scratch.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+        atomic.write_json(out, report)
 
 
 if __name__ == "__main__":

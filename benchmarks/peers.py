@@ -14,7 +14,6 @@ python -m edgebind.benchmarks.peers --out benchmarks/results/peers-cpu.json
 
 from __future__ import annotations
 
-import json
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -248,8 +247,7 @@ def command(
         report["towers"].append(found)
         click.echo("\n".join(_lines(found)))
         if out is not None:
-            with atomic.file(out) as scratch:
-                scratch.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+            atomic.write_json(out, report)
 
 
 def _lines(found: dict[str, Any]) -> Iterator[str]:

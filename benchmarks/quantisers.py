@@ -11,7 +11,6 @@ python -m edgebind.benchmarks.quantisers --modelopt build/modelopt --out benchma
 
 from __future__ import annotations
 
-import json
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -272,9 +271,7 @@ def command(
     if out is not None:
         from edgebind import atomic
 
-        with atomic.file(out) as scratch:
-            report = {"machine": machine.describe(), "results": results}
-            scratch.write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        atomic.write_json(out, {"machine": machine.describe(), "results": results})
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ python -m edgebind.benchmarks.students --out benchmarks/results/students-cpu.jso
 
 from __future__ import annotations
 
-import json
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -110,8 +109,7 @@ def command(modalities: tuple[str, ...], seconds: float, threads: int, out: Path
     if out is not None:
         from edgebind import atomic
 
-        with atomic.file(out) as scratch:
-            scratch.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+        atomic.write_json(out, report)
 
 
 if __name__ == "__main__":

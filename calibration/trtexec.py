@@ -130,8 +130,7 @@ def write(ranges: Ranges, target: Path, tensorrt: str = JETPACK_6, graph: Path |
     if scalings and graph is not None:
         written.append(target.with_name(f"{target.name}.onnx"))
         _write_graph(graph, Rewrites(scalings), written[1])
-    with atomic.file(target) as scratch:
-        scratch.write_text(text, encoding="utf-8")
+    atomic.write_text(target, text)
     return written
 
 

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import json
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from edgebind.errors import StorageError
 
@@ -73,6 +75,28 @@ def file(target: Path) -> Iterator[Path]:
             _flush_folder(target.parent)
     finally:
         scratch.unlink(missing_ok=True)
+
+
+def write_text(target: Path, text: str) -> None:
+    """Write `target` in UTF-8.
+
+    Raises
+    ------
+    StorageError: as from `file`.
+    """
+    with file(target) as scratch:
+        # A file name that is no UTF-8 comes out as \udcXX: in JSON that is what it says, and no report is lost over it.
+        scratch.write_text(text, encoding="utf-8", errors="backslashreplace")
+
+
+def write_json(target: Path, data: Any) -> None:
+    """Write a report: one entry a line, so that two of them can be compared, and letters of every language as they are.
+
+    Raises
+    ------
+    StorageError: as from `file`.
+    """
+    write_text(target, json.dumps(data, indent=1, ensure_ascii=False) + "\n")
 
 
 def _take_place(scratch: Path, target: Path) -> None:

@@ -84,8 +84,7 @@ def write(path: Path, page: Callable[[], str]) -> None:
     """
     with style():
         text = page()
-    with atomic.file(path) as scratch:
-        scratch.write_text(text, encoding="utf-8")
+    atomic.write_text(path, text)
 
 
 def svg(figure: Figure, name: str) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import json
+import os
 from pathlib import Path
 
 import pytest
@@ -141,3 +143,23 @@ def test_trouble_with_a_file_that_is_read_is_not_blamed_on_the_target(tmp_path: 
     ):
         (scratch / "no folder" / "encoder.onnx").write_text("never")
     assert _names(tmp_path) == []
+
+
+def test_json_is_written_whole_one_entry_a_line(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "report.json"
+    atomic.write_json(path, {"unit": "m/s²", "values": [1, 2]})
+    assert path.read_bytes() == '{\n "unit": "m/s²",\n "values": [\n  1,\n  2\n ]\n}\n'.encode()
+
+
+def test_json_that_cannot_be_made_leaves_the_older_one(tmp_path: Path) -> None:
+    atomic.write_json(tmp_path / "report.json", {"old": True})
+    with pytest.raises(TypeError):
+        atomic.write_json(tmp_path / "report.json", {"new": object()})
+    assert _names(tmp_path) == ["report.json"]
+    assert json.loads((tmp_path / "report.json").read_text()) == {"old": True}
+
+
+def test_a_file_name_that_is_no_utf8_comes_back_from_json(tmp_path: Path) -> None:
+    name = os.fsdecode(b"caf\xe9.csv")
+    atomic.write_json(tmp_path / "report.json", [name])
+    assert json.loads((tmp_path / "report.json").read_text(encoding="utf-8")) == [name]

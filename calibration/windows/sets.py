@@ -156,8 +156,7 @@ def write(made: CalibrationSet, file: Path) -> None:
     ------
     StorageError: the disk is full or cannot be written.
     """
-    with atomic.file(file) as scratch:
-        scratch.write_text(made.to_json(), encoding="utf-8")
+    atomic.write_text(file, made.to_json())
 
 
 def place_of(member: Member, file: Path) -> Path:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -201,8 +200,7 @@ def _keep(report: dict[str, Any], out: Path | None, page: Path | None) -> None:
     from edgebind import atomic
 
     if out is not None:
-        with atomic.file(out) as scratch:
-            scratch.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+        atomic.write_json(out, report)
     if page is not None:
         from edgebind.benchmarks import page as pages
 

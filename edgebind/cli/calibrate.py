@@ -235,8 +235,7 @@ def ranges(bundle: Path, out: Path | None, trtexec: Path | None, tensorrt: str |
         raise OptionError("--tensorrt and --graph are for a calibration cache", wanted="--trtexec FILE with them")
     found = ranges_.read(bundle)
     if out is not None:
-        with atomic.file(out) as scratch:
-            scratch.write_text(found.to_json(), encoding="utf-8")
+        atomic.write_text(out, found.to_json())
         click.echo(f"wrote {out}: {len(found.tensors)} tensors")
     if trtexec is not None:
         for file in caches.write(found, trtexec, tensorrt or JETPACK_6, graph):

@@ -126,8 +126,7 @@ def write(path: Path, key: EngineKey, plan: bytes, seconds: float) -> Note:
     with atomic.file(path) as scratch:
         scratch.write_bytes(plan)
     note = Note(key, bundle.sha256(path), path.stat().st_size, round(seconds, 3))
-    with atomic.file(path.with_suffix(".json")) as scratch:
-        scratch.write_text(note.to_json(), encoding="utf-8")
+    atomic.write_text(path.with_suffix(".json"), note.to_json())
     return note
 
 

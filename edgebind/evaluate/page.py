@@ -40,8 +40,7 @@ def write(folder: Path, report: Report) -> None:
     """
     with drawing.style():
         page, picture = to_html(report), drawing.png(plots.summary(report))
-    with atomic.file(folder / FILE) as scratch:
-        scratch.write_text(page, encoding="utf-8")
+    atomic.write_text(folder / FILE, page)
     with atomic.file(folder / PLOT) as scratch:
         scratch.write_bytes(picture)
 

@@ -9,7 +9,6 @@ The table in the terminal and the one in report.html are made of the same rows.
 from __future__ import annotations
 
 import itertools
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -68,8 +67,7 @@ def to_dict(context: Context, sources: Sequence[Source], results: Sequence[Resul
 
 def write(path: Path, report: Report) -> None:
     """Write report.json, whole or not at all."""
-    with atomic.file(path) as scratch:
-        scratch.write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    atomic.write_json(path, report)
 
 
 # --- rows -------------------------------------------------------------------------------------------------------------

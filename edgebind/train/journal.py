@@ -36,8 +36,7 @@ class Journal(Closing):
         path = self._folder / FILE
         lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
         kept = [line for line in lines if not _is_after(line, stage, step)]
-        with atomic.file(path) as scratch:
-            scratch.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
+        atomic.write_text(path, "".join(f"{line}\n" for line in kept))
         self._stream = open(path, "a", encoding="utf-8")  # noqa: SIM115
         self._writers = {stage: _events(self._folder / "events" / stage.replace(" ", "-"), step)}
 

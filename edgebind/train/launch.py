@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import platform
 import sys
@@ -62,5 +61,4 @@ def note(out: Path, recipe_file: Path) -> None:
         "python": platform.python_version(),
         "machine": platform.machine(),
     }
-    with atomic.file(out / "started.json") as scratch:
-        scratch.write_text(json.dumps(command, indent=2) + "\n", encoding="utf-8")
+    atomic.write_json(out / "started.json", command)

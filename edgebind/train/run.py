@@ -125,8 +125,7 @@ class Run(Generic[Recipe]):
 
     def keep(self, path: Path, results: dict[str, Any]) -> None:
         """Leave `results` for a run that goes on."""
-        with atomic.file(path) as scratch:
-            scratch.write_text(json.dumps({"recipe": repr(self.recipe), "results": results}), encoding="utf-8")
+        atomic.write_json(path, {"recipe": repr(self.recipe), "results": results})
 
     def forget(self, fold: int | None) -> None:
         """What a stage no longer needs when it has ended."""
@@ -141,8 +140,7 @@ class Run(Generic[Recipe]):
 
     def report(self, name: str, found: dict[str, Any]) -> None:
         """Write what the run is for."""
-        with atomic.file(self.out / name) as scratch:
-            scratch.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+        atomic.write_json(self.out / name, found)
 
 
 def name_of(fold: int | None, folds: int) -> str:

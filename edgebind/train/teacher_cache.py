@@ -151,8 +151,7 @@ class TeacherCache:
         for left_over in self.folder.glob(".vectors-*"):
             if time.time() - left_over.stat().st_mtime > STALE_S:
                 left_over.unlink(missing_ok=True)
-        with atomic.file(self.folder / FILE) as scratch:
-            scratch.write_text(json.dumps(self._identity, indent=1) + "\n", encoding="utf-8")
+        atomic.write_json(self.folder / FILE, self._identity)
 
     def _write(self, number: int, path: Path, draw: Draw, embed: Embed, note: Callable[[int], None]) -> None:
         """One shard, whole or not at all; `note` is told how many records are done."""
