@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,6 +58,18 @@ def pieces(batches: Sequence[Batch], size: int) -> Iterator[Batch]:
     for batch in batches:
         for start in range(0, len(batch), size):
             yield batch.part(slice(start, start + size))
+
+
+def inputs(batches: Sequence[Batch], size: int) -> Iterator[NDArray[Any]]:
+    """The windows in arrays of at most `size`, those of several recordings together: pictures are recordings of one window."""
+    waiting: list[NDArray[Any]] = []
+    for batch in pieces(batches, size):
+        if sum(map(len, waiting)) + len(batch) > size:
+            yield np.concatenate(waiting)
+            waiting = []
+        waiting.append(batch.inputs)
+    if waiting:
+        yield np.concatenate(waiting)
 
 
 def count(batches: Sequence[Batch]) -> int:

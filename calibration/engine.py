@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from edgebind import cpu, extras
 from edgebind.backends.onnxruntime import OnnxRuntimeBackend
-from edgebind.calibration.batches import Batch, pieces
+from edgebind.calibration.batches import Batch, inputs
 from edgebind.errors import BackendError, CalibrationError, MissingDependencyError
 
 BATCH = 8
@@ -29,9 +29,7 @@ def embed(graph: Path, batches: Sequence[Batch], *, optimise: bool) -> NDArray[n
     BackendError: the graph does not load, or returns values that are no numbers.
     """
     with OnnxRuntimeBackend(graph, optimise=optimise) as backend:
-        rows = [
-            backend.infer({backend.input_name: batch.inputs})[backend.output_name] for batch in pieces(batches, BATCH)
-        ]
+        rows = [backend.infer({backend.input_name: windows})[backend.output_name] for windows in inputs(batches, BATCH)]
     if not rows:
         raise CalibrationError("no windows to embed", remedy="give longer recordings")
     return np.concatenate(rows)
@@ -50,7 +48,7 @@ class Tap:
         self._tensors = list(tensors)
         self._input = self._session.get_inputs()[0]
 
-    def run(self, inputs: np.ndarray, recording: str = "") -> dict[str, np.ndarray]:
+    def run(self, windows: np.ndarray, recording: str = "") -> dict[str, np.ndarray]:
         """{tensor: values} for one batch; the graph's own input is among them, wanted or not.
 
         Raises
@@ -58,11 +56,11 @@ class Tap:
         CalibrationError: the batch has the wrong shape.
         """
         want = tuple(self._input.shape[1:])
-        if inputs.ndim != 1 + len(want) or any(
-            isinstance(w, int) and w != g for w, g in zip(want, inputs.shape[1:], strict=True)
+        if windows.ndim != 1 + len(want) or any(
+            isinstance(w, int) and w != g for w, g in zip(want, windows.shape[1:], strict=True)
         ):
-            raise CalibrationError("windows of the wrong shape", where=recording, wanted=want, got=inputs.shape[1:])
-        feed = {self._input.name: np.ascontiguousarray(inputs)}
+            raise CalibrationError("windows of the wrong shape", where=recording, wanted=want, got=windows.shape[1:])
+        feed = {self._input.name: np.ascontiguousarray(windows)}
         inner = [name for name in self._tensors if name != self._input.name]  # the input is known already
         return feed | dict(zip(inner, self._session.run(inner, feed), strict=True))
 
@@ -86,10 +84,12 @@ def _with_outputs(graph: Path, tensors: Sequence[str]) -> Iterator[str | bytes]:
 
     model = onnx.load(graph, load_external_data=False)
     known = {output.name for output in model.graph.output} | {item.name for item in model.graph.input}
-    model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in tensors if name not in known)
+    new = [onnx.ValueInfoProto(name=name) for name in tensors if name not in known]
     if not onnx_external.locations(graph):
-        yield model.SerializeToString()
+        # Protobuf reads one message behind another as one message, so a gigabyte of weights need not be written anew.
+        yield graph.read_bytes() + onnx.ModelProto(graph=onnx.GraphProto(output=new)).SerializeToString()
         return
+    model.graph.output.extend(new)
     # Beside the original, because the places of external weights are relative to the graph's folder.
     with tempfile.NamedTemporaryFile(prefix=".tap.", suffix=".onnx", dir=graph.parent) as stream:
         stream.write(model.SerializeToString())

@@ -1,14 +1,14 @@
-"""INT8 step by step: choose an observer, gate the graphs, and return the layers that hurt most to float until they pass.
+"""INT8 step by step: gate the graphs, and return the layers that hurt most to float until they pass.
 
     gate fails -> sensitivity of each layer -> return the one that wins most for a microsecond, measure the whole, again
                -> put back what turns out not to be needed -> gate -> FP16 around what is INT8, if the gate bears it
 
-The observer is chosen, and everything of the search measured, on calibration recordings; only the gate sees the others.
+Everything of the search is measured on calibration recordings; only the gate sees the others.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -23,17 +23,12 @@ from edgebind.calibration.ranges import Ranges
 from edgebind.calibration.search import Search, layers_in_float
 from edgebind.calibration.sensitivity import Probe, Sensitivity
 from edgebind.calibration.subject import Subject
-from edgebind.calibration.weights import SCALINGS
 from edgebind.errors import BackendError
 
 SEARCH_GIGAMACS, SEARCH_WINDOWS = 100.0, 128
 """What one measurement of the search may cost, and the most windows it looks at."""
 REPORT_GIGAMACS, REPORT_WINDOWS = 20.0, 32
 """What the sensitivities may cost when the gate has passed and only the report wants them."""
-
-
-DIGITS = 6
-"""Of mean cosines that count when methods are compared; of those that agree so far, the first is taken."""
 
 ToHalf = Callable[[Path, Path], Sequence[str]]
 """Writes the second graph, with all in half that can be, from the first; returns the products that could not."""
@@ -75,27 +70,6 @@ class Outcome:
         """Layer -> 1 - mean cosine when it alone is quantised, in the worst graph; largest first."""
         ordered = sorted(self.sensitivities, key=lambda item: -item.damage)
         return {item.layer: item.damage for item in ordered}
-
-
-def choose(subject: Subject, ranges: Mapping[str, Ranges], batches: Sequence[Batch]) -> tuple[str, dict[str, float]]:
-    """The method whose TensorRT graph stays closest to FP32 on `batches`, and every method's mean cosine."""
-    reference = engine.embed(subject.graph, batches, optimise=True)
-    scores = {}
-    for method, of in ranges.items():
-        subject.progress(f"trying {method} ranges")
-        scores[method] = _judge(subject, of, qdq.TENSORRT, batches, reference).cosine_mean
-    return max(scores, key=lambda method: round(scores[method], DIGITS)), scores
-
-
-def choose_weights(subject: Subject, ranges: Ranges, batches: Sequence[Batch]) -> tuple[Ranges, dict[str, float]]:
-    """`ranges` with the scaling of weights whose TensorRT graph stays closest to FP32, and every scaling's mean cosine."""
-    reference = engine.embed(subject.graph, batches, optimise=True)
-    scores = {}
-    for scaling in SCALINGS:
-        subject.progress(f"trying {scaling} scales of weights")
-        tried = replace(ranges, weights=scaling)
-        scores[scaling] = _judge(subject, tried, qdq.TENSORRT, batches, reference).cosine_mean
-    return replace(ranges, weights=max(scores, key=lambda scaling: round(scores[scaling], DIGITS))), scores
 
 
 def climb(

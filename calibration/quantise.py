@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from edgebind import cpu
-from edgebind.calibration import gate, ladder, observers, qdq, speed
+from edgebind.calibration import gate, ladder, nearness, observers, qdq, speed
 from edgebind.calibration import journal as journal_
 from edgebind.calibration import ranges as ranges_
 from edgebind.calibration.batches import Batch, count
 from edgebind.calibration.gate import Bars, Comparison
 from edgebind.calibration.journal import Journal
 from edgebind.calibration.ladder import Outcome, ToHalf
+from edgebind.calibration.nearness import Nearness
 from edgebind.calibration.ranges import Ranges
 from edgebind.calibration.speed import Speed
 from edgebind.calibration.subject import Progress, Steps, Subject
@@ -26,6 +27,8 @@ from edgebind.labels import LabelBank
 LEAST_CALIBRATION = 16
 LEAST_GATE = 8
 """Windows. With fewer, ranges and percentiles would be an accident of what was recorded."""
+SLOW, SLOW_ROUNDS = 20_000_000_000, 5
+"""Multiply-accumulates of a window that takes about a second, and rounds of a race between two such graphs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +109,8 @@ def _race(subject: Subject, outcome: Outcome, held_out: Sequence[Batch]) -> Spee
     """How long the graph that this CPU would run takes beside FP32."""
     subject.progress("speed of INT8 against FP32")
     fast = qdq.U8S8 if cpu.sums_in_32_bits() else qdq.U8U8
-    return speed.measure(subject.graph, outcome.files[fast.file], held_out[0].inputs[:1])
+    least = SLOW_ROUNDS if subject.total > SLOW else speed.ROUNDS
+    return speed.measure(subject.graph, outcome.files[fast.file], held_out[0].inputs[:1], least=least)
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,12 +157,21 @@ def _calibrated(subject: Subject, calibration: Sequence[Batch], observed: Iterab
     """The ranges, scales of weights and transforms that measure best."""
     windows = "windows that are read one by one" if observed is not None else f"{count(calibration)} windows"
     subject.progress(f"ranges of {len(subject.layers)} layers from {windows}")
-    by_method = ranges_.collect(subject.graph, calibration if observed is None else observed)
-    judged_on = subject.affordable(calibration, 100, 96)
-    method, scores = ladder.choose(subject, by_method, judged_on)
-    chosen, of_weights = ladder.choose_weights(subject, by_method[method], judged_on)
-    improved, trials = trial.improve(subject, chosen, calibration, observed)
+    by_method = ranges_.collect(
+        subject.graph, calibration if observed is None else observed, seen=_counted(subject, calibration, observed)
+    )
+    near = Nearness(subject, subject.affordable(calibration, 100, 96))
+    method, scores = nearness.choose(near, by_method)
+    chosen, of_weights = nearness.choose_weights(near, by_method[method])
+    improved, trials = trial.improve(near, chosen, calibration if observed is None else observed)
     return Found(improved, scores | of_weights, trials)
+
+
+def _counted(subject: Subject, calibration: Sequence[Batch], observed: Iterable[Batch] | None) -> Callable[[int], None]:
+    """Tells how far ranges are; of windows that are read one by one nobody knows how many there will be."""
+    if observed is not None:
+        return lambda windows: None
+    return lambda windows: subject.steps("ranges", windows - 1, count(calibration))
 
 
 def require_enough(calibration: Sequence[Batch], held_out: Sequence[Batch]) -> None:

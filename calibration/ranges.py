@@ -5,13 +5,16 @@ The same file yields the TensorRT graph and both CPU graphs, so a calibration is
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from numpy.typing import NDArray
 
 from edgebind import onnx_external
 from edgebind.calibration import engine
@@ -118,18 +121,44 @@ def _checked(pair: Any) -> Range:
 
 def fingerprint(graph: Path) -> str:
     """sha256 of a graph file and of every file its weights lie in."""
+    files = (graph, *(graph.parent / name for name in _outside(graph, _state(graph))))
+    return _digest(files, tuple(map(_state, files)))
+
+
+def _state(path: Path) -> tuple[int, ...]:
+    """What changes when a file does. A calibration asks for one graph's hash dozens of times, and that may be gigabytes."""
+    found = path.stat()
+    return found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+
+
+@functools.lru_cache(maxsize=8)
+def _outside(graph: Path, state: tuple[int, ...]) -> list[str]:
+    return sorted(onnx_external.locations(graph))
+
+
+@functools.lru_cache(maxsize=8)
+def _digest(files: tuple[Path, ...], states: tuple[tuple[int, ...], ...]) -> str:
     digest = hashlib.sha256()
-    for path in (graph, *(graph.parent / name for name in sorted(onnx_external.locations(graph)))):
+    for path in files:
         with open(path, "rb") as stream:
             while piece := stream.read(1 << 20):
                 digest.update(piece)
     return digest.hexdigest()
 
 
-def collect(graph: Path, batches: Iterable[Batch], methods: Mapping[str, Factory] | None = None) -> dict[str, Ranges]:
+def collect(
+    graph: Path,
+    batches: Iterable[Batch],
+    methods: Mapping[str, Factory] | None = None,
+    seen: Callable[[int], None] = lambda windows: None,
+) -> dict[str, Ranges]:
     """Run the FP32 graph over real windows and note the range of every tensor that may be quantised.
 
     One pass serves all methods; memory holds one window's activations and one histogram a tensor.
+
+    Parameters
+    ----------
+    seen: called with the number of windows that are done, after each.
 
     Raises
     ------
@@ -138,28 +167,29 @@ def collect(graph: Path, batches: Iterable[Batch], methods: Mapping[str, Factory
     methods = METHODS if methods is None else methods
     structure = Graph.read(graph)
     histograms = {name: Histogram() for name in structure.observed()}
-    seen = 0
+    windows = 0
     with engine.Tap(graph, list(histograms)) as tap:
         for batch in batches:
-            _observe(batch, tap, histograms)
-            seen += len(batch.inputs)
-    if not seen:
+            for row in batch.inputs:
+                _observe(row[None], batch.recording, tap, histograms)
+                windows += 1
+                seen(windows)
+    if not windows:
         raise CalibrationError("no windows to calibrate on", remedy="give recordings with --calibration PATH")
     digest = fingerprint(graph)
     observers = {method: {name: factory(h) for name, h in histograms.items()} for method, factory in methods.items()}
     return {
-        method: Ranges(digest, method, seen, {name: observer.range() for name, observer in of.items()})
+        method: Ranges(digest, method, windows, {name: observer.range() for name, observer in of.items()})
         for method, of in observers.items()
     }
 
 
-def _observe(batch: Batch, tap: engine.Tap, histograms: Mapping[str, Histogram]) -> None:
-    for row in batch.inputs:
-        values = tap.run(row[None], batch.recording)
-        for name, histogram in histograms.items():
-            try:
-                histogram.update(values[name])
-            except CalibrationError as error:
-                raise CalibrationError(
-                    f"activation {name!r} has {error.what}", where=batch.recording, remedy="leave this recording out"
-                ) from error
+def _observe(window: NDArray[Any], recording: str, tap: engine.Tap, histograms: Mapping[str, Histogram]) -> None:
+    values = tap.run(window, recording)
+    for name, histogram in histograms.items():
+        try:
+            histogram.update(values[name])
+        except CalibrationError as error:
+            raise CalibrationError(
+                f"activation {name!r} has {error.what}", where=recording, remedy="leave this recording out"
+            ) from error

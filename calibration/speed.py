@@ -13,6 +13,9 @@ from edgebind import cpu
 from edgebind.backends.onnxruntime import OnnxRuntimeBackend
 from edgebind.benchmarks import latency
 
+ROUNDS = 15
+"""Least of a race."""
+
 
 @dataclass(frozen=True, slots=True)
 class Speed:
@@ -45,7 +48,7 @@ class Speed:
         return f"{verdict} ({self.candidate_ms:.2f} against {self.baseline_ms:.2f} ms a window, {self.cpu})"
 
 
-def measure(baseline: Path, candidate: Path, window: np.ndarray, *, seconds: float = 1.5, least: int = 15) -> Speed:
+def measure(baseline: Path, candidate: Path, window: np.ndarray, *, seconds: float = 1.5, least: int = ROUNDS) -> Speed:
     """Race two graphs on one window (1, ...) for about `seconds`, at least `least` rounds."""
     with OnnxRuntimeBackend(baseline) as first, OnnxRuntimeBackend(candidate) as second:
         calls = {

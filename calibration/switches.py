@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgebind.calibration import engine, qdq
-from edgebind.calibration.batches import Batch, pieces
+from edgebind.calibration.batches import Batch, inputs
 from edgebind.calibration.graph import Graph, Layer, require_onnx
 from edgebind.calibration.qdq import Scheme
 from edgebind.calibration.ranges import Ranges
@@ -58,8 +58,8 @@ class Switchboard(Closing):
         """Vectors (windows, dim) with the layers `quantised` in INT8 and the others in float."""
         on = np.array([name in quantised for name in self._names])
         rows = [
-            self._session.run(None, {self._input: batch.inputs, SWITCHES: on})[0]
-            for batch in pieces(batches, engine.BATCH)
+            self._session.run(None, {self._input: windows, SWITCHES: on})[0]
+            for windows in inputs(batches, engine.BATCH)
         ]
         return np.concatenate(rows)
 

@@ -30,7 +30,7 @@ DEEP_BYTES = 400_000_000
 """Of an FP32 graph, above which it is too dear to look at every tensor unasked."""
 DEEP = 2
 """Windows whose inner tensors are compared."""
-FOR_HISTOGRAMS = (20.0, 256, 8)
+FOR_HISTOGRAMS = (20.0, 256, 4)
 """The same three of the windows that histograms are drawn of."""
 TENSORS = 6
 """Histograms: those of the tensors that 8 bits blur most."""
@@ -129,14 +129,15 @@ def clips(graph: Path, batches: Sequence[Batch], most: int = TENSORS) -> tuple[C
                 for name, values in tap.run(row[None], batch.recording).items():
                     if name in histograms:
                         histograms[name].update(values.astype(np.float32))
-    found = [_clip(name, histograms[name], scale) for name, scale in scales.items()]
-    return tuple(sorted(found, key=lambda one: one.sqnr_db)[:most])
+    ratios = {name: sqnr(histograms[name], scale) for name, scale in scales.items()}
+    blurred = sorted(ratios, key=ratios.__getitem__)[:most]
+    return tuple(_clip(name, histograms[name], scales[name], ratios[name]) for name in blurred)
 
 
-def _clip(name: str, histogram: Histogram, scale: float) -> Clip:
+def _clip(name: str, histogram: Histogram, scale: float, ratio: float) -> Clip:
     others = {method: factory(histogram).range() for method, factory in METHODS.items()}
     chosen = -127 * scale, 127 * scale
-    return Clip(name, histogram.counts, histogram.limit, chosen, others, sqnr(histogram, scale))
+    return Clip(name, histogram.counts, histogram.limit, chosen, others, ratio)
 
 
 def sqnr(histogram: Histogram, scale: float) -> float:

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgebind.calibration import engine
-from edgebind.calibration.batches import Batch, count, pieces
+from edgebind.calibration.batches import Batch, pieces
 from edgebind.calibration.graph import Layer, require_onnx
 from edgebind.calibration.transforms.rewrites import short
 
@@ -33,16 +33,15 @@ State = dict[str, np.ndarray]
 
 
 def corrections(
-    graph: Path, quantised: Path, layers: Sequence[Layer], batches: Sequence[Batch]
+    wanted: Mapping[str, Floats], quantised: Path, layers: Sequence[Layer], batches: Sequence[Batch]
 ) -> dict[str, tuple[float, ...]]:
     """Layer -> what to add to its output so that its mean over windows and places is FP32's.
 
     Parameters
     ----------
-    graph: in FP32, with the scalings that `quantised` has.
+    wanted: `pooled` means of the FP32 graph with the scalings that `quantised` has, on the same windows.
     layers: all that are quantised, in the order of execution.
     """
-    wanted = _float_means(graph, layers, batches)
     cut = _Pieces(quantised)
     states: list[State] = [{cut.input: batch.inputs} for batch in pieces(batches, engine.BATCH)]
     found = {}
@@ -55,14 +54,29 @@ def corrections(
     return found
 
 
-def _float_means(graph: Path, layers: Sequence[Layer], batches: Sequence[Batch]) -> dict[str, Floats]:
+Means = dict[str, Floats]
+"""Layer -> mean of each channel of its output, (channels,)."""
+
+
+def float_means(graph: Path, layers: Sequence[Layer], batches: Sequence[Batch]) -> list[Means]:
+    """Of each batch, in FP32."""
+    with engine.Tap(graph, [layer.name for layer in layers]) as tap:
+        return [_batch_means(tap, layers, batch) for batch in batches]
+
+
+def _batch_means(tap: engine.Tap, layers: Sequence[Layer], batch: Batch) -> Means:
     sums: dict[str, Any] = dict.fromkeys((layer.name for layer in layers), 0.0)
-    with engine.Tap(graph, list(sums)) as tap:
-        for batch in pieces(batches, 1):
-            values = tap.run(batch.inputs, batch.recording)
-            for layer in layers:
-                sums[layer.name] = sums[layer.name] + _mean([values[layer.name]], layer)
-    return {name: total / count(batches) for name, total in sums.items()}
+    for row in batch.inputs:
+        values = tap.run(row[None], batch.recording)
+        for layer in layers:
+            sums[layer.name] = sums[layer.name] + _mean([values[layer.name]], layer)
+    return {name: total / len(batch) for name, total in sums.items()}
+
+
+def pooled(means: Sequence[Means], batches: Sequence[Batch]) -> Means:
+    """Of all batches together, each counted by its windows."""
+    shares = [len(batch) for batch in batches]
+    return {name: np.average([of[name] for of in means], axis=0, weights=shares) for name in means[0]}
 
 
 def _mean(values: Sequence[np.ndarray], layer: Layer) -> Floats:

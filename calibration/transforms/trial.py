@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,11 @@ from edgebind.calibration import engine, qdq
 from edgebind.calibration import ranges as ranges_
 from edgebind.calibration.batches import Batch
 from edgebind.calibration.graph import Graph
+from edgebind.calibration.nearness import Nearness
 from edgebind.calibration.observers import METHODS
 from edgebind.calibration.ranges import Ranges
-from edgebind.calibration.subject import Subject
 from edgebind.calibration.transforms import correction, equalisation, rewrites, sites, smoothing, statistics
+from edgebind.calibration.transforms.correction import Means
 from edgebind.calibration.transforms.rewrites import Rewrites, Scaling
 
 Floats = NDArray[np.float64]
@@ -54,19 +56,17 @@ class Trial:
         return {k: float(f"{v:.7g}") if isinstance(v, float) else v for k, v in asdict(self).items()}
 
 
-def improve(
-    subject: Subject, ranges: Ranges, batches: Sequence[Batch], observed: Iterable[Batch] | None = None
-) -> tuple[Ranges, list[Trial]]:
+def improve(near: Nearness, ranges: Ranges, observed: Iterable[Batch]) -> tuple[Ranges, list[Trial]]:
     """Try each transform on top of those before it; returns the ranges with what was kept, and all trials.
 
     Parameters
     ----------
+    near: on some of the windows.
     ranges: of the untouched graph, by the observer that suits it best.
-    batches: the windows they come from.
-    observed: the same, where they are too many to be held; `batches` are some of them then.
+    observed: the windows they come from.
     """
-    with tempfile.TemporaryDirectory(dir=subject.scratch) as aside:
-        bench = _Bench(subject, ranges, batches, observed, Path(aside))
+    with tempfile.TemporaryDirectory(dir=near.subject.scratch) as aside:
+        bench = _Bench(near, ranges, observed, Path(aside))
         bench.scale(equalisation.METHOD, _equalised)
         bench.scale(smoothing.METHOD, _smoothed)
         bench.correct()
@@ -88,54 +88,48 @@ def _smoothed(graph: Graph, path: Path, batches: Sequence[Batch]) -> Scalings:
     return {**smoothing.scalings(graph, places, statistics.collect(path, tensors, batches))}
 
 
-def _halves(batches: Sequence[Batch]) -> list[tuple[NDArray[np.bool_], list[Batch]]]:
-    """[(which windows are in one half, the batches of the other), ...]: every second recording, or one cut in the middle."""
-    whole = list(batches) if len(batches) > 1 else _cut(batches[0])
-    which = np.concatenate([np.full(len(batch), place % 2) for place, batch in enumerate(whole)])
-    return [(which == half, whole[1 - half :: 2]) for half in (0, 1)]
+def _halves(batches: Sequence[Batch]) -> list[tuple[NDArray[np.bool_], slice]]:
+    """[(which windows are in one half, which batches are the other), ...]: every second one."""
+    which = np.concatenate([np.full(len(batch), place % 2) for place, batch in enumerate(batches)])
+    return [(which == half, slice(1 - half, None, 2)) for half in (0, 1)]
 
 
-def _cut(batch: Batch) -> list[Batch]:
-    middle = len(batch) // 2
-    return [batch.part(slice(middle)), batch.part(slice(middle, None))]
+def _parts(batches: Sequence[Batch]) -> Sequence[Batch]:
+    """At least two: a single recording is cut in the middle."""
+    if len(batches) > 1:
+        return batches
+    middle = len(batches[0]) // 2
+    return [batches[0].part(slice(middle)), batches[0].part(slice(middle, None))]
 
 
 class _Bench:
     """The graph as it stands, how near its INT8 form is to FP32, and the trials so far."""
 
-    def __init__(
-        self,
-        subject: Subject,
-        ranges: Ranges,
-        batches: Sequence[Batch],
-        observed: Iterable[Batch] | None,
-        folder: Path,
-    ) -> None:
-        self._subject = subject
+    def __init__(self, near: Nearness, ranges: Ranges, observed: Iterable[Batch], folder: Path) -> None:
+        self._near = near
+        self._subject = near.subject
         self._folder = folder
-        self._observed = batches if observed is None else observed
-        self._judged_on = subject.affordable(batches, 100, 96)
-        self._reference = engine.embed(subject.graph, self._judged_on, optimise=True)
-        self._path = subject.graph
+        self._observed = observed
+        self._path = near.subject.graph
         self.ranges = ranges
-        self._cosines = self._judge(ranges)
+        self._cosines = near.cosines(ranges)
         self.trials: list[Trial] = []
 
     def scale(self, method: str, find: Callable[[Graph, Path, Sequence[Batch]], Scalings]) -> None:
         """Try a transform of the FP32 graph, and measure ranges anew behind it."""
         self._subject.progress(f"trying {method}")
-        found = find(self._graph(), self._path, self._judged_on)
+        found = find(self._graph(), self._path, self._near.batches)
         if not found:
             self.trials.append(Trial(method, 0))
             return
         changed = Rewrites((*self.ranges.rewrites.scalings, *found), self.ranges.rewrites.corrections)
         path = self._folder / f"{method}.onnx"
         rewrites.write(self._subject.graph, changed, path)
-        difference = float(np.abs(engine.embed(path, self._judged_on, optimise=True) - self._reference).max())
+        difference = float(np.abs(engine.embed(path, self._near.batches, optimise=True) - self._near.reference).max())
         candidates = [
             replace(self.ranges, method=of.method, tensors=of.tensors, rewrites=changed) for of in self._collect(path)
         ]
-        cosines = [self._judge(of) for of in candidates]
+        cosines = [self._near.cosines(of) for of in candidates]
         best = int(np.argmax([values.mean() for values in cosines]))
         settings = {scaling.tensor: setting for scaling, setting in found.items() if setting is not None}
         trial = Trial(method, len(found), fp32_difference=difference, settings=settings)
@@ -150,33 +144,28 @@ class _Bench:
     def correct(self) -> None:
         """Try the correction of biases, each half of the windows with what the other half says; keep that of all."""
         self._subject.progress(f"trying {correction.METHOD}")
+        batches = _parts(self._near.batches)
+        quantised = self._folder / qdq.TENSORRT.file
+        qdq.write(self._subject.graph, self.ranges, qdq.TENSORRT, quantised)
+        means = correction.float_means(self._path, self._subject.layers, batches)
+        teach = partial(self._corrected, quantised, batches, means)
         cosines = np.empty(len(self._cosines))
-        for own, others in _halves(self._judged_on):
-            cosines[own] = self._judge(self._corrected(others))[own]
+        for own, others in _halves(batches):
+            cosines[own] = self._near.cosines(teach(others))[own]
         places = len(self._subject.layers)
         if self._decide(Trial(correction.METHOD, places), self.ranges, cosines, True):
-            self.ranges = self._corrected(self._judged_on)
+            self.ranges = teach(slice(None))
 
-    def _corrected(self, batches: Sequence[Batch]) -> Ranges:
-        quantised = self._write(self.ranges)
-        found = correction.corrections(self._path, quantised, self._subject.layers, batches)
+    def _corrected(self, quantised: Path, batches: Sequence[Batch], means: Sequence[Means], which: slice) -> Ranges:
+        """The ranges with what some of the batches teach."""
+        wanted = correction.pooled(means[which], batches[which])
+        found = correction.corrections(wanted, quantised, self._subject.layers, batches[which])
         return replace(self.ranges, rewrites=replace(self.ranges.rewrites, corrections=found))
 
     def _graph(self) -> Graph:
         graph = Graph.read(self._subject.graph)
         rewrites.apply(graph, self.ranges.rewrites)
         return graph
-
-    def _judge(self, ranges: Ranges) -> Floats:
-        """Cosine of each window's vector in the TensorRT graph to that in FP32."""
-        found = engine.embed(self._write(ranges), self._judged_on, optimise=False)
-        cosines: Floats = np.einsum("ij,ij->i", self._reference.astype(np.float64), found.astype(np.float64))
-        return cosines
-
-    def _write(self, ranges: Ranges) -> Path:
-        target = self._folder / "trial.onnx"
-        qdq.write(self._subject.graph, ranges, qdq.TENSORRT, target)
-        return target
 
     def _decide(self, trial: Trial, ranges: Ranges, cosines: Floats, equivalent: bool) -> bool:
         gains = cosines - self._cosines

@@ -18,10 +18,11 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
-from edgebind.calibration import engine, gate, ladder, qdq, ranges
+from edgebind.calibration import engine, gate, nearness, qdq, ranges
 from edgebind.calibration.batches import Batch, spread
 from edgebind.calibration.gate import Comparison
 from edgebind.calibration.graph import Graph
+from edgebind.calibration.nearness import Nearness
 from edgebind.calibration.ranges import Ranges
 from edgebind.calibration.subject import Subject
 from edgebind.train.distil_recipe import Quantisation
@@ -106,7 +107,7 @@ def _calibrated(stage: Stage, student: nn.Module, scratch: Path) -> tuple[Path, 
     graph = _exported(student, windows.inputs[:2], scratch)
     by_method = ranges.collect(graph, [windows])
     subject = Subject.of(graph, windows, stage.bank, scratch, lambda _: None)
-    method, _ = ladder.choose(subject, by_method, spread([windows], CHOOSING))
+    method, _ = nearness.choose(Nearness(subject, spread([windows], CHOOSING)), by_method)
     return graph, by_method[method]
 
 

@@ -5,9 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgebind.calibration import engine, gate, ladder, qdq, ranges
+from edgebind.calibration import engine, gate, ladder, nearness, qdq, ranges
 from edgebind.calibration.batches import Batch
 from edgebind.calibration.gate import Bars
+from edgebind.calibration.nearness import Nearness
 from edgebind.calibration.quantise import quantise
 from edgebind.calibration.subject import Subject
 from edgebind.errors import CalibrationError, GateError, OptionError
@@ -105,7 +106,7 @@ def test_the_observer_is_chosen_on_calibration_windows(
     encoder: Path, walks: list[Batch], bank: LabelBank, tmp_path: Path
 ) -> None:
     subject = Subject.of(encoder, walks[0], bank, tmp_path, lambda _: None)
-    method, scores = ladder.choose(subject, ranges.collect(encoder, walks[:4]), walks[:4])
+    method, scores = nearness.choose(Nearness(subject, walks[:4]), ranges.collect(encoder, walks[:4]))
     assert scores[method] == pytest.approx(max(scores.values()), abs=1e-5)
 
 

@@ -7,7 +7,7 @@ import onnx
 import pytest
 
 from edgebind.calibration import engine, ranges
-from edgebind.calibration.batches import Batch, count, spread
+from edgebind.calibration.batches import Batch, count, inputs, pieces, spread
 from edgebind.calibration.observers import METHODS
 from edgebind.errors import CalibrationError
 
@@ -109,6 +109,15 @@ def test_spreading_keeps_every_recording(walks: list[Batch]) -> None:
     assert [len(batch) for batch in few] == [2] * 6
     assert [batch.recording for batch in few] == [batch.recording for batch in walks]
     assert count(spread(walks, 10_000)) == 120
+
+
+@pytest.mark.parametrize("size", [1, 3, 8, 100])
+def test_windows_of_several_recordings_run_together(size: int) -> None:
+    batches = [Batch(str(n), np.arange(n, dtype=np.float32)[:, None] + 100 * n) for n in (1, 1, 5, 2, 7)]
+    arrays = list(inputs(batches, size))
+    np.testing.assert_array_equal(np.concatenate(arrays), np.concatenate([batch.inputs for batch in batches]))
+    assert max(map(len, arrays)) <= size
+    assert size == 1 or len(arrays) < sum(len(list(pieces([batch], size))) for batch in batches)
 
 
 def test_nothing_is_left_beside_the_graph(encoder: Path, walks: list[Batch]) -> None:

@@ -11,6 +11,7 @@ from onnx import numpy_helper
 from edgebind.calibration import emulation, engine, gate, qdq, ranges
 from edgebind.calibration.batches import Batch
 from edgebind.calibration.graph import Graph
+from edgebind.calibration.nearness import Nearness
 from edgebind.calibration.subject import Subject
 from edgebind.calibration.transforms import trial
 from edgebind.export import parity
@@ -147,9 +148,9 @@ def test_an_int8_graph_that_was_smoothed_and_corrected_builds(
     compile_rtx: Callable[[Path], int], tmp_path: Path
 ) -> None:
     graph = make_transformer(tmp_path / "transformer.onnx", outlier=80.0)
-    windows = np.random.default_rng(2).normal(size=(48, 12, 32)).astype(np.float32)
-    subject = Subject.of(graph, Batch("x", windows), LabelBank.empty(16), tmp_path, lambda stage: None)
-    found, _ = trial.improve(subject, ranges.collect(graph, [Batch("x", windows)])["minmax"], [Batch("x", windows)])
+    batches = [Batch("x", np.random.default_rng(2).normal(size=(48, 12, 32)).astype(np.float32))]
+    subject = Subject.of(graph, batches[0], LabelBank.empty(16), tmp_path, lambda stage: None)
+    found, _ = trial.improve(Nearness(subject, batches), ranges.collect(graph, batches)["minmax"], batches)
     assert found.rewrites.scalings
     assert "raw" in found.rewrites.corrections  # the head, which has no bias of its own
     qdq.write(graph, found, qdq.TENSORRT, tmp_path / "int8.onnx")

@@ -10,6 +10,7 @@ import pytest
 
 from edgebind.calibration import engine, gate, ladder, qdq, ranges
 from edgebind.calibration.batches import Batch
+from edgebind.calibration.nearness import Nearness
 from edgebind.calibration.ranges import Ranges
 from edgebind.calibration.subject import Subject
 from edgebind.calibration.transforms import trial
@@ -22,7 +23,8 @@ Improved = tuple[Ranges, dict[str, Trial]]
 
 def improve(graph: Path, batches: list[Batch], method: str = "minmax") -> Improved:
     subject = Subject.of(graph, batches[0], LabelBank.empty(16), graph.parent, lambda stage: None)
-    found, trials = trial.improve(subject, ranges.collect(graph, batches)[method], batches)
+    near = Nearness(subject, subject.affordable(batches, 100, 96))
+    found, trials = trial.improve(near, ranges.collect(graph, batches)[method], batches)
     return found, {of.name: of for of in trials}
 
 
@@ -94,9 +96,10 @@ def test_token_ids_and_masks_pass_through(tmp_path: Path) -> None:
 def test_no_window_is_judged_by_what_it_taught(recordings: int) -> None:
     batches = [Batch(str(r), np.arange(10 * r, 10 * r + 5 + r, dtype=np.float32)[:, None]) for r in range(recordings)]
     every = np.concatenate([batch.inputs for batch in batches])
+    batches = list(trial._parts(batches))
     halves = trial._halves(batches)
     for own, others in halves:
-        taught = np.concatenate([batch.inputs for batch in others])
+        taught = np.concatenate([batch.inputs for batch in batches[others]])
         assert len(taught) + own.sum() == len(every)
         assert not np.isin(every[own], taught).any()
     assert (halves[0][0] ^ halves[1][0]).all()
