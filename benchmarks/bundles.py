@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from edgebind import __version__, power
-from edgebind.benchmarks import cold, contestants, energy, latency, machine, streams
+from edgebind.benchmarks import cold, contestants, device_time, energy, latency, machine, streams
 from edgebind.benchmarks.contestants import Contestant
 from edgebind.errors import OptionError
 from edgebind.power import state
@@ -114,11 +114,9 @@ def _race(
 def _on_the_gpu(one: Contestant, batch: int) -> dict[str, Any]:
     """How long the GPU itself is busy with a batch, where the backend can tell: the rest of a call is the way there and back."""
     backend = one.opened.backend
-    ask = getattr(backend, "device_ms", None)
-    if ask is None:
-        return {}
-    value = one.feed(batch)[backend.input_name]
-    return {"device_ms": round(float(np.median([ask(value) for _ in range(50)])), 4)}
+    found = [device_time.engine_ms(backend, batch) for _ in range(50)]
+    known = [each for each in found if each is not None]
+    return {"device_ms": round(float(np.median(known)), 4)} if known else {}
 
 
 def _call(one: Contestant, batch: int) -> Call:

@@ -22,7 +22,7 @@ import numpy as np
 
 from edgebind import backends, bundle
 from edgebind.backends.base import Backend
-from edgebind.benchmarks import contestants
+from edgebind.benchmarks import contestants, device_time
 from edgebind.benchmarks.contestants import Contestant
 from edgebind.errors import EdgebindError, MissingDependencyError
 from edgebind.manifest import Manifest
@@ -64,10 +64,10 @@ class Roof:
     def measure(cls, backend: Backend, manifest: Manifest) -> Roof:
         """The roof over an encoder: on the same backend, in the same precision, with as many threads."""
         threads: int | None = getattr(backend, "threads", None)
-        copy = getattr(backend, "copy_gbs", None)  # of a device with memory of its own
+        own = device_time.copy_gbs(backend)  # of a device with memory of its own
         peak, spent = peaks_gops(backend.name, manifest, threads)
-        if copy is not None or threads is None:
-            return cls(peak, copy() if copy is not None else copy_gbs(1))
+        if own is not None or threads is None:
+            return cls(peak, own if own is not None else copy_gbs(1))
         return cls(peak, copy_gbs(threads), spent)
 
     def place(self, work: Work, batch: int, call_ms: float, spent_ms: float | None = None) -> dict[str, Any]:
@@ -185,14 +185,14 @@ def _fastest(opened: Backend, side: int) -> tuple[float, float]:
     """Seconds of the shortest call, of the GPU alone where the backend can tell: a roof is what can be reached. And the
     processor's seconds of the call that took the fewest, all threads together."""
     row = np.random.default_rng(0).uniform(-1, 1, (1, side)).astype(np.float32)
-    on_device = getattr(opened, "device_ms", None)
     taken: list[tuple[float, float]] = []
     stop = time.perf_counter() + SECONDS
     while len(taken) < 3 or time.perf_counter() < stop:
         spent, begun = time.process_time(), time.perf_counter()
         opened.infer_unchecked(row)
         took = time.perf_counter() - begun
-        taken.append((took if on_device is None else on_device(row) / 1e3, time.process_time() - spent))
+        alone_ms = device_time.engine_ms(opened, 1)
+        taken.append((took if alone_ms is None else alone_ms / 1e3, time.process_time() - spent))
     wall, processor = np.array(taken).min(axis=0)
     return float(wall), float(processor)
 

@@ -33,9 +33,6 @@ Memory = Any
 _NON_BLOCKING = 1
 """CU_STREAM_NON_BLOCKING, which pycuda has no name for: the stream does not wait for the one that all share."""
 
-_COPIED = 1 << 28
-"""Bytes: more than any cache on a GPU holds."""
-
 
 class Gpu(Protocol):
     """One GPU. But for `current` and `close`, every call is made inside of `with gpu.current()`."""
@@ -99,8 +96,8 @@ class Gpu(Protocol):
         """How long the GPU itself is busy with what `work` puts into the stream; it is put there twice, and the second is timed."""
         ...
 
-    def copy_gbs(self) -> float:
-        """Bytes read and written a second, in 10⁹, when it copies within its own memory."""
+    def copy_within(self, target: Memory, source: Memory, size: int, stream: Stream) -> None:
+        """GPU -> GPU, so many bytes; returns at once."""
         ...
 
     def close(self) -> None:
@@ -213,13 +210,8 @@ class PycudaGpu:
         end.synchronize()
         return float(end.time_since(begin))
 
-    def copy_gbs(self) -> float:
-        source, target, stream = self.memory(_COPIED), self.memory(_COPIED), self.stream()
-        taken = [
-            self.milliseconds(stream, lambda: self._cuda.memcpy_dtod_async(target, source, _COPIED, stream))
-            for _ in range(10)
-        ]
-        return 2 * _COPIED / min(taken) / 1e6
+    def copy_within(self, target: Memory, source: Memory, size: int, stream: Stream) -> None:
+        self._cuda.memcpy_dtod_async(target, source, size, stream)
 
     def close(self) -> None:
         """The primary context stays until the process ends, see `_primary_context`."""

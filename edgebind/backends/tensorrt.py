@@ -83,6 +83,16 @@ class _Held:
     loaded: Loaded | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Borrowed:
+    """What somebody needs who measures how long the GPU itself is busy, see `edgebind.benchmarks.device_time`."""
+
+    gpu: Gpu
+    stream: Stream
+    engine_alone: Callable[[int], Callable[[], None]]
+    """Number of windows -> what puts the engine into the stream, without copies, on as many as were embedded just before."""
+
+
 class TensorRTBackend(Closing):
     """One engine on one GPU; may be called from any thread, one call at a time."""
 
@@ -311,34 +321,25 @@ class TensorRTBackend(Closing):
         if lane.graph is not None:
             self._gpu.free(lane.graph)
 
-    def device_ms(self, value: NDArray[np.generic]) -> float:
-        """How long the GPU is busy with the engine alone on a batch that was embedded just before; what a call is compared with."""
+    @contextlib.contextmanager
+    def borrowed(self) -> Iterator[Borrowed]:
+        """The GPU between two calls, for who measures it; calls wait meanwhile.
+
+        Raises
+        ------
+        BackendError: closed, or CUDA fails.
+        """
         with self._lock, self._working() as held:
-            pieces, stream = enumerate(self._pieces(len(value))), held.streams[1]
-            lanes = [self._lane(held, rows.stop - rows.start, turn % 2) for turn, rows in pieces]
-            return self._milliseconds(stream, lambda: self._execute_all(lanes, stream))
+            yield Borrowed(self._gpu, held.streams[1], lambda count: self._engine_alone(held, count))
 
-    def _milliseconds(self, stream: Stream, work: Callable[[], None]) -> float:
-        """As one graph where that can be: of a small encoder it would else be the host's launches, kernel by kernel, that are timed."""
-        try:
-            graph = self._gpu.capture(stream, work) if self._gpu.has_graphs else None
-        except BackendError:  # a layer that cannot be captured
-            graph = None
-        if graph is None:
-            return self._gpu.milliseconds(stream, work)
-        try:
-            return self._gpu.milliseconds(stream, lambda: self._gpu.replay(graph, stream))
-        finally:
-            self._gpu.free(graph)
+    def _engine_alone(self, held: _Held, count: int) -> Callable[[], None]:
+        lanes = [self._lane(held, rows.stop - rows.start, turn % 2) for turn, rows in enumerate(self._pieces(count))]
 
-    def _execute_all(self, lanes: Sequence[_Lane], stream: Stream) -> None:
-        for lane in lanes:
-            self._execute(lane, stream)
+        def execute() -> None:
+            for lane in lanes:
+                self._execute(lane, held.streams[1])
 
-    def copy_gbs(self) -> float:
-        """Bytes that the GPU reads and writes a second in its own memory, in 10⁹."""
-        with self._lock, self._working():
-            return self._gpu.copy_gbs()
+        return execute
 
     def close(self) -> None:
         """Give everything back; calling it twice is harmless."""

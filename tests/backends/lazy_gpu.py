@@ -167,8 +167,10 @@ class LazyGpu:
         self.finish(stream)
         return 1.0
 
-    def copy_gbs(self) -> float:
-        return 100.0
+    def copy_within(self, target: Memory, source: Memory, size: int, stream: Stream) -> None:
+        self._called("copy within")
+        into, place = self.bytes[int(target)], self.bytes[int(source)]
+        stream.put(lambda: into.__setitem__(slice(size), place[:size]))
 
     def close(self) -> None:
         self.is_closed = True

@@ -42,7 +42,7 @@ from types import SimpleNamespace
 import numpy as np
 from edgebind import cuda
 from edgebind.backends.gpu import PycudaGpu
-from edgebind.benchmarks import device_memory
+from edgebind.benchmarks import device_memory, device_time
 from edgebind.backends.tensorrt import TensorRTBackend
 from edgebind.engines import Profile
 from edgebind.errors import BackendError, MissingDependencyError
@@ -82,8 +82,8 @@ for count in (1, 1, 3, 1, 3, 9, 9, 2, 1):
     value = np.random.default_rng(count).normal(size=(count, 4)).astype(np.float32)
     np.testing.assert_array_equal(backend.infer({"input": value})["embedding"], 2 * value)
 assert live()["live_graphs"] >= 3 and live()["depth"] == 0, live()
-assert backend.device_ms(value) == 0.5
-assert backend.copy_gbs() > 0
+assert device_time.engine_ms(backend, len(value)) == 0.5
+assert device_time.copy_gbs(backend) > 0
 assert device_memory.free_mb() == (1 << 29) / 1e6
 other = PycudaGpu()  # a second one shares the primary context
 with other.current():

@@ -20,6 +20,7 @@ from edgebind.backends import gpu as seam
 from edgebind.backends import tensorrt
 from edgebind.backends.base import Backend
 from edgebind.backends.tensorrt import TensorRTBackend
+from edgebind.benchmarks import device_time
 from edgebind.engines import Profile, flavour, loading
 from edgebind.engines.loading import Loaded
 from edgebind.errors import BackendError, MissingDependencyError
@@ -283,14 +284,14 @@ def test_how_long_its_build_took_is_told() -> None:
     with _backend(LazyGpu()) as backend:
         assert backend.build_s == 1.5
         _embed(backend, _windows(1))
-        assert backend.device_ms(_windows(1)) == 1.0
+        assert device_time.engine_ms(backend, 1) == 1.0
 
 
 @pytest.mark.parametrize(("gpu", "engine"), [({"has_graphs": False}, {}), ({}, {"can_be_captured": False})])
 def test_the_time_on_the_gpu_is_told_without_graphs_too(gpu: dict[str, Any], engine: dict[str, Any]) -> None:
     with _backend(LazyGpu(**gpu), **engine) as backend:
         _embed(backend, _windows(2))
-        assert backend.device_ms(_windows(2)) == 1.0
+        assert device_time.engine_ms(backend, 2) == 1.0
         np.testing.assert_allclose(_embed(backend, windows := _windows(2)), oracle(windows), rtol=1e-6)
 
 
@@ -299,7 +300,7 @@ def test_the_time_on_the_gpu_is_of_all_pieces_of_a_batch() -> None:
     with _backend(gpu) as backend:
         _embed(backend, _windows(9))
         before = gpu.calls.count("execute")
-        backend.device_ms(_windows(9))
+        device_time.engine_ms(backend, 9)
         assert gpu.calls.count("execute") - before == 3  # 4, 4 and 1, captured once
         assert gpu.graphs == 0  # and given back
         np.testing.assert_allclose(_embed(backend, windows := _windows(9)), oracle(windows), rtol=1e-6)
