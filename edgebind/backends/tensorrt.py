@@ -32,7 +32,6 @@ from edgebind.errors import BackendError
 if TYPE_CHECKING:
     import tensorrt_rtx_bindings as trt
 
-    from edgebind.engines import Profile
     from edgebind.engines.flavour import Flavour, Say
     from edgebind.engines.loading import Loaded
     from edgebind.manifest import Manifest
@@ -110,7 +109,7 @@ class TensorRTBackend(Closing):
         self.input_name, self.output_name = self._input.name, self._output.name
         self.takes_pixels = bool(loaded.file.key.pixels)
         self.name = name
-        self._most = _most(loaded.file.key.profiles)
+        self._file = loaded.file
         self._lock = threading.Lock()
         size = loaded.engine.device_memory_size_v2
         self._held: _Held | None = _Held(loaded=loaded, scratch=gpu.memory(size), streams=[gpu.stream() for _ in "ixo"])
@@ -144,7 +143,9 @@ class TensorRTBackend(Closing):
         try:
             with gpu.current():
                 loaded = loading.load(
-                    lambda: engine_for(folder, manifest, device=device, flavour=flavour, tail=tail, say=say),
+                    lambda: engine_for(
+                        folder, manifest, device=device, flavour=flavour, tail=tail, or_any=True, say=say
+                    ),
                     flavour,
                     folder,
                     tail=tail,
@@ -169,8 +170,9 @@ class TensorRTBackend(Closing):
 
     def infer_unchecked(self, value: NDArray[np.generic]) -> NDArray[np.float32]:
         """Copy in, execute, copy out; neither `value` nor the output is looked at."""
+        pieces = self._file.pieces(len(value))
         with self._lock, self._working() as held:
-            return self._one(held, value) if len(value) <= self._most else self._many(held, value)
+            return self._one(held, value) if len(pieces) == 1 else self._many(held, value, pieces)
 
     @contextlib.contextmanager
     def _working(self) -> Iterator[_Held]:
@@ -222,10 +224,10 @@ class TensorRTBackend(Closing):
 
     # ---------------------------------------------------------------------------------------------------- many batches
 
-    def _many(self, held: _Held, value: NDArray[np.generic]) -> NDArray[np.float32]:
+    def _many(self, held: _Held, value: NDArray[np.generic], pieces: Sequence[slice]) -> NDArray[np.float32]:
         vectors = np.empty((len(value), *self._output.shape), np.float32)
         under_way: deque[tuple[slice, _Buffers]] = deque()
-        for turn, rows in enumerate(self._pieces(len(value))):
+        for turn, rows in enumerate(pieces):
             buffers = self._buffers_of(turn % 2)
             if len(under_way) == 2:  # the batch before last, which these buffers are of
                 self._take(vectors, *under_way.popleft())
@@ -235,9 +237,6 @@ class TensorRTBackend(Closing):
         while under_way:
             self._take(vectors, *under_way.popleft())
         return vectors
-
-    def _pieces(self, count: int) -> list[slice]:
-        return [slice(at, min(at + self._most, count)) for at in range(0, count, self._most)]
 
     def _launch(self, held: _Held, number: int, count: int) -> None:
         """Copy in, execute and copy out, each in its own stream, each after the one before."""
@@ -282,7 +281,7 @@ class TensorRTBackend(Closing):
     def _buffers_of(self, number: int) -> _Buffers:
         assert self._held is not None  # whoever asks is working
         while len(self._held.buffers) <= number:
-            self._held.buffers.append(_Buffers(self._gpu, self._most, (self._input, self._output)))
+            self._held.buffers.append(_Buffers(self._gpu, self._file.largest, (self._input, self._output)))
         return self._held.buffers[number]
 
     def _lane(self, held: _Held, count: int, number: int) -> _Lane:
@@ -299,7 +298,7 @@ class TensorRTBackend(Closing):
         """A context for that batch size. All share one piece of scratch memory, since they run one after the other."""
         assert held.loaded is not None  # until it is closed
         engine: trt.ICudaEngine = held.loaded.engine
-        profile = held.loaded.file.profile_for(count)
+        profile = self._file.profile_for(count)
         strategy = self._trt.ExecutionContextAllocationStrategy.USER_MANAGED
         context: trt.IExecutionContext = engine.create_execution_context(strategy)
         if context is None:
@@ -333,7 +332,9 @@ class TensorRTBackend(Closing):
             yield Borrowed(self._gpu, held.streams[1], lambda count: self._engine_alone(held, count))
 
     def _engine_alone(self, held: _Held, count: int) -> Callable[[], None]:
-        lanes = [self._lane(held, rows.stop - rows.start, turn % 2) for turn, rows in enumerate(self._pieces(count))]
+        lanes = [
+            self._lane(held, rows.stop - rows.start, turn % 2) for turn, rows in enumerate(self._file.pieces(count))
+        ]
 
         def execute() -> None:
             for lane in lanes:
@@ -364,15 +365,6 @@ class TensorRTBackend(Closing):
         """One that was forgotten gives its memory back in the GPU's context too, whichever thread it is that collects it."""
         if getattr(self, "_held", None) is not None:
             self.close()
-
-
-def _most(profiles: Sequence[Profile]) -> int:
-    """The largest batch up to which every size is accepted; above a gap, as in `--batch 1-16,64`, calls go in pieces."""
-    most = 0
-    for profile in sorted(profiles):
-        if profile.min <= most + 1:
-            most = max(most, profile.max)
-    return most or max(profile.max for profile in profiles)
 
 
 @functools.cache

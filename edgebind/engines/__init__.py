@@ -61,6 +61,27 @@ class EngineFile:
         """Bytes."""
         return self.path.stat().st_size
 
+    @property
+    def largest(self) -> int:
+        """The largest batch that one of its profiles accepts."""
+        return max(profile.max for profile in self.key.profiles)
+
+    def pieces(self, count: int) -> list[slice]:
+        """Rows of a call, in batches that a profile accepts, each as large as can be.
+
+        Raises
+        ------
+        OptionError: some rows are left that are too few for every profile.
+        """
+        found, at = list[slice](), 0
+        while at < count:
+            size = max((min(one.max, count - at) for one in self.key.profiles if one.min <= count - at), default=0)
+            if size == 0:
+                raise self._no_such_batch(count)
+            found.append(slice(at, at + size))
+            at += size
+        return found
+
     def profile_for(self, batch: int) -> int:
         """Index of the engine's profile that is best for a batch of that size.
 
@@ -70,9 +91,12 @@ class EngineFile:
         """
         fitting = [(p.max, index) for index, p in enumerate(self.key.profiles) if p.min <= batch <= p.max]
         if not fitting:
-            wanted = "; ".join(str(profile) for profile in self.key.profiles)
-            raise OptionError("the engine accepts no such batch", where=self.path, wanted=wanted, got=batch)
+            raise self._no_such_batch(batch)
         return min(fitting)[1]
+
+    def _no_such_batch(self, batch: int) -> OptionError:
+        wanted = "; ".join(str(profile) for profile in self.key.profiles)
+        return OptionError("the engine accepts no such batch", where=self.path, wanted=wanted, got=batch)
 
 
 def engine_for(
@@ -87,6 +111,7 @@ def engine_for(
     options: Options | None = None,
     sms: tuple[Sm, ...] = (),
     tail: Tail | None = None,
+    or_any: bool = False,
     say: Say = silent,
 ) -> EngineFile:
     """The engine of this bundle for that device: from the cache, or built and put there.
@@ -99,6 +124,7 @@ def engine_for(
     cache: the folder engines are kept in; None takes `edgebind.engines.store.default_cache()`.
     sms: compute capabilities to build for instead of the device's own (TensorRT-RTX).
     tail: the end of the preprocessing that the engine does itself, from 8-bit pixels on; None builds one for the encoder's own input.
+    or_any: where the cache has none for `profile` and `options`, take the one that was built last, for a runtime that can do with any.
     say: called with the line that says why an engine has to be built.
 
     Raises
@@ -110,7 +136,7 @@ def engine_for(
     profiles = (profile,) if isinstance(profile, Profile) else tuple(profile)
     wanted = key_for(manifest, flavour, device, profiles, options, sms, tail)
     cache = cache or store.default_cache()
-    found, why = store.find(cache, wanted)
+    found, why = store.find(cache, wanted, or_any=or_any)
     if found is not None:
         return _found(found)
     times, here = timing.path_of(cache, flavour, device), device if device.name else None
@@ -119,7 +145,7 @@ def engine_for(
     check(job)  # before a folder is made
     path = store.path_of(cache, wanted)
     with store.locked(path, say):
-        found, _ = store.find(cache, wanted)  # another process may have been faster
+        found, _ = store.find(cache, wanted, or_any=or_any)  # another process may have been faster
         if found is not None:
             return _found(found)
         patience = "" if flavour.builds_without_gpu else ", which can take minutes"  # it measures kernels

@@ -93,13 +93,22 @@ def check(job: Job) -> None:
         )
     if job.flavour.name == "rtx":
         _refuse_for_rtx(job)
-    if job.options.dla is not None and job.precision == "fp32":
+    if job.options.dla is not None:
+        _check_dla(job)
+
+
+def _check_dla(job: Job) -> None:
+    """What NVIDIA's list of the DLA's restrictions says of every layer; without this the GPU would take them all, unasked."""
+    if job.precision == "fp32":
         raise OptionError(
             "the DLA computes in FP16 and INT8",
             where="--dla",
             got="an FP32 bundle",
             remedy="export with --precision fp16",
         )
+    ranges = [str(profile) for profile in job.profiles if profile.min != profile.max]
+    if ranges:
+        raise OptionError("the DLA takes exact batch sizes only", where="--dla", got=ranges[0], remedy="say --batch 1")
 
 
 def _check_target(job: Job) -> None:

@@ -139,15 +139,21 @@ class EngineKey:
         sms = tuple((int(major), int(minor)) for major, minor in data["sms"])
         return cls(**{**data, "profiles": profiles, "sms": sms, "options": Options(**data["options"])})
 
-    def mismatch(self, wanted: EngineKey) -> str:
-        """Why an engine of this key cannot stand for the one that is wanted; empty where it can."""
+    def mismatch(self, wanted: EngineKey, *, any_use: bool = False) -> str:
+        """Why an engine of this key cannot stand for the one that is wanted; empty where it can.
+
+        Parameters
+        ----------
+        any_use: whatever its batches and options, if only the vectors are those that are wanted.
+        """
         if self.graph != wanted.graph:
             return "it was built from another graph"
         if self.pixels != wanted.pixels:
             return self._other_input(wanted)
         if self.platform != wanted.platform:
             return f"it was built on {self.platform}, this is {wanted.platform}"
-        return self._other_release(wanted) or self._other_gpu(wanted) or self._other_use(wanted)
+        other_use = self._other_numbers(wanted) if any_use else self._other_use(wanted)
+        return self._other_release(wanted) or self._other_gpu(wanted) or other_use
 
     def _other_input(self, wanted: EngineKey) -> str:
         if self.pixels and wanted.pixels:
@@ -165,6 +171,11 @@ class EngineKey:
         if set(wanted.sms) <= set(self.sms) and self.gpu in ("", wanted.gpu):
             return ""
         return f"it was built for {self.place}, this is {wanted.place}"
+
+    def _other_numbers(self, wanted: EngineKey) -> str:
+        if min(profile.min for profile in self.profiles) > 1:
+            return f"it accepts {_profiles(self)}, and no window alone"
+        return "" if self.options.tf32 == wanted.options.tf32 else "it was built with tf32, which is less than FP32"
 
     def _other_use(self, wanted: EngineKey) -> str:
         if not all(any(mine.covers(other) for mine in self.profiles) for other in wanted.profiles):

@@ -66,25 +66,43 @@ def path_of(cache: Path, key: EngineKey) -> Path:
     return folder_of(cache, key) / f"{key.digest}.engine"
 
 
-def find(cache: Path, wanted: EngineKey) -> tuple[Found | None, str]:
-    """(an engine that fits, "") or (None, why there is none). The engine of exactly that key comes first."""
-    exact = path_of(cache, wanted)
-    others = sorted(path for path in folder_of(cache, wanted).glob("*.engine") if path != exact)
-    reasons = []
-    for path in (exact, *others):
-        if path.exists() or path.with_suffix(".json").exists():
-            note, why = fitting(path, wanted)
+def find(cache: Path, wanted: EngineKey, *, or_any: bool = False) -> tuple[Found | None, str]:
+    """(an engine that fits, "") or (None, why there is none). The engine of exactly that key comes first, then the latest.
+
+    Parameters
+    ----------
+    or_any: where none fits, take one for other batches or of other options, which somebody built on purpose.
+    """
+    paths, reasons = list(_there(cache, wanted)), list[str]()
+    for any_use in (False, True) if or_any else (False,):
+        for path in paths:
+            note, why = fitting(path, wanted, any_use=any_use)
             if note is not None:
                 return Found(path, note), ""
             reasons.append(f"{path.name}: {why}")
     return None, reasons[0] if reasons else "no engine of this bundle is in the cache"
 
 
-def fitting(path: Path, wanted: EngineKey) -> tuple[Note | None, str]:
+def _there(cache: Path, wanted: EngineKey) -> Iterator[Path]:
+    exact = path_of(cache, wanted)
+    if exact.exists() or exact.with_suffix(".json").exists():
+        yield exact
+    others = [path for path in folder_of(cache, wanted).glob("*.engine") if path != exact]
+    yield from sorted(others, key=_built_ns, reverse=True)
+
+
+def _built_ns(path: Path) -> int:
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:  # deleted in this moment
+        return 0
+
+
+def fitting(path: Path, wanted: EngineKey, *, any_use: bool = False) -> tuple[Note | None, str]:
     """The note of the engine at `path`, if it fits and every byte is its own; else None and why it is not loaded."""
     note, why = read_note(path)
     if note is not None:
-        why = note.key.mismatch(wanted) or damage(path, note)
+        why = note.key.mismatch(wanted, any_use=any_use) or damage(path, note)
     return (None if why else note), why
 
 

@@ -142,6 +142,38 @@ def test_an_engine_for_more_batches_serves_fewer(tiny: Tiny, rtx: Flavour, tmp_p
     assert "it accepts batches 1 to 16, best at 1, and batches 1 to 32, best at 1 is wanted" in said[0]
 
 
+def test_a_runtime_takes_what_somebody_built_on_purpose(tiny: Tiny, rtx: Flavour, tmp_path: Path) -> None:
+    """Whoever bounded the workspace, or wanted exact sizes, finds that used, and nothing is built behind his back."""
+    cache = tmp_path / "cache"
+    _get(tiny, rtx, cache, profile=Profile(2, 2, 2))
+    first, said = _get(tiny, rtx, cache, or_any=True)
+    assert (first.built, first.key.profiles) == (True, (Profile(1, 1, 16),))
+    assert "batch 2" in said[0]
+    store.forget(first.path)
+    first.path.unlink()
+    small, _ = _get(tiny, rtx, cache, profile=(Profile(1, 1, 1), Profile(16, 16, 16)), options=Options(workspace=64))
+    _get(tiny, rtx, cache, profile=Profile(1, 1, 16), options=Options(tf32=True))
+    assert _get(tiny, rtx, cache, or_any=True)[0].path == small.path
+    assert _get(tiny, rtx, cache, or_any=False)[0].built, "who builds gets what was asked for"
+    again = _get(tiny, rtx, cache, or_any=True)[0]
+    assert again.key.profiles == (Profile(1, 1, 16),), "one for what was wanted goes first"
+
+
+@pytest.mark.parametrize(
+    ("count", "sizes"), [(0, []), (1, [1]), (2, [1, 1]), (7, [4, 1, 1, 1]), (16, [16]), (37, [16, 16, 4, 1])]
+)
+def test_what_no_profile_accepts_goes_in_pieces(count: int, sizes: list[int]) -> None:
+    profiles = (Profile(16, 16, 16), Profile(1, 1, 1), Profile(4, 4, 4))
+    engine = EngineFile(Path("e.engine"), replace(ORIN, profiles=profiles), False, "", 1.0)
+    rows = engine.pieces(count)
+    assert [row.stop - row.start for row in rows] == sizes
+    assert [at for row in rows for at in range(row.start, row.stop)] == list(range(count))
+    with pytest.raises(
+        OptionError, match=r"accepts no such batch \(wanted batch 4; batches 8 to 16, best at 8, got 19\)"
+    ):
+        replace(engine, key=replace(ORIN, profiles=(Profile(4, 4, 4), Profile(8, 8, 16)))).pieces(19)
+
+
 def test_several_profiles_in_one_engine(tiny: Tiny, rtx: Flavour, tmp_path: Path) -> None:
     engine, _ = _get(tiny, rtx, tmp_path / "cache", profile=(Profile(1, 1, 1), Profile(2, 8, 16), Profile(1, 1, 32)))
     assert [engine.profile_for(batch) for batch in (1, 2, 16, 17, 32)] == [0, 1, 1, 2, 2]

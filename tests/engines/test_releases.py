@@ -24,6 +24,7 @@ from tests.engines.test_api import RELEASES, Api
 
 ORIN = Device("Orin", (8, 7), 0, 8 << 30, (12, 6), 8)
 RTX_3060 = Device("NVIDIA GeForce RTX 3060", (8, 6), 0, 12 << 30, (13, 0))
+ONE = (Profile(1, 1, 1),)
 FULL = [release for release in RELEASES if not release.startswith("rtx")]
 
 
@@ -67,7 +68,7 @@ def test_every_release_builds(release: str, api: Api) -> None:
 def test_what_may_be_asked_of_the_full_tensorrt(release: str, api: Api) -> None:
     flavour = fakes.flavour(api[release], release)
     asked = Options(version_compatible=True, hardware_compatible=True, dla=1, strip_weights=True, tf32=True)
-    builder.build(_job(flavour, options=asked, precision="fp16"))
+    builder.build(_job(flavour, options=asked, precision="fp16", profiles=(Profile(1, 1, 1), Profile(4, 4, 4))))
     config = _config(flavour)
     wanted = {"TF32", "VERSION_COMPATIBLE", "EXCLUDE_LEAN_RUNTIME", "STRIP_PLAN", "REFIT_IDENTICAL", "GPU_FALLBACK"}
     assert config._flags == wanted
@@ -78,7 +79,14 @@ def test_what_may_be_asked_of_the_full_tensorrt(release: str, api: Api) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"options": Options(dla=2), "precision": "int8"}, r"no such DLA core .* on Orin .*wanted less than 2, got 2"),
+        (
+            {"options": Options(dla=2), "precision": "int8", "profiles": ONE},
+            r"no such DLA core .* on Orin .*wanted less than 2, got 2",
+        ),
+        (
+            {"options": Options(dla=0), "precision": "fp16"},
+            r"exact batch sizes only \(got batches 1 to 16.*say --batch 1",
+        ),
         ({"options": Options(dla=0)}, "the DLA computes in FP16 and INT8 .*FP32 bundle"),
         ({"sms": ((8, 6),)}, r"builds for the GPU it runs on, and no other \(wanted sm_87, got sm_86\)"),
     ],
@@ -92,7 +100,7 @@ def test_no_dla_at_all_is_told(api: Api) -> None:
     flavour = fakes.flavour(api["10.13.3"], "10.13.3")
     flavour.trt.Builder.num_DLA_cores = 0
     with pytest.raises(OptionError, match="wanted a Jetson with a DLA, and a TensorRT that serves it"):
-        builder.build(_job(flavour, options=Options(dla=0), precision="fp16"))
+        builder.build(_job(flavour, options=Options(dla=0), precision="fp16", profiles=ONE))
 
 
 @pytest.mark.parametrize(
