@@ -40,6 +40,28 @@ def test_a_module_in_training_mode_is_exported_without_its_dropout(mixed: Any, t
     assert parity.check(expected, tmp_path / "encoder.onnx", inputs) <= 1e-5
 
 
+def test_inner_tensors_may_be_called_as_our_ends_are(tmp_path: Path) -> None:
+    """As in BERT: torch calls the output of an `nn.Embedding` `embedding`, and a parameter as its module does."""
+    from edgebind.export.torch_onnx import to_onnx
+
+    class Sentence(torch.nn.Module):  # type: ignore[misc, name-defined]
+        def __init__(self) -> None:
+            super().__init__()
+            self.words, self.places = torch.nn.Embedding(11, 8), torch.nn.Embedding(3, 8)
+            self.input, self.embedding = (torch.nn.Parameter(torch.randn(8)) for _ in range(2))
+
+        def forward(self, ids: Any) -> Any:
+            tokens = (self.words(ids) + self.places(torch.arange(3))) * self.input + self.embedding
+            return torch.nn.functional.normalize(tokens.mean(1), dim=1)
+
+    ids = np.array([[1, 2, 3], [4, 5, 6]])
+    torch.manual_seed(0)
+    expected = to_onnx(Sentence(), ids, tmp_path / "exported.onnx")
+    onnx.checker.check_model(tmp_path / "exported.onnx", full_check=True)
+    simplify.simplify(tmp_path / "exported.onnx", tmp_path / "encoder.onnx")
+    assert parity.check(expected, tmp_path / "encoder.onnx", ids) <= 1e-5
+
+
 def test_a_part_that_refuses_eval_mode_is_refused(tmp_path: Path) -> None:
     from edgebind.export.torch_onnx import to_onnx
 
