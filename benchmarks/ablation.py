@@ -22,6 +22,7 @@ from typing import Any
 import click
 
 from edgebind import cli
+from edgebind.cli.options import Output
 from edgebind.train import distil, distil_recipe
 from edgebind.train.distil_recipe import DistilRecipe, Losses
 from edgebind.train.nodes import Encode
@@ -105,7 +106,7 @@ def table(report: Mapping[str, Any], variant: str = "") -> list[str]:
 @click.option("--student", "students", multiple=True, help="Another student; may be repeated.")
 @click.option("--variant", default="", help="Of the held-out items, for the table. Default: the first.")
 @click.option("--threads", type=click.IntRange(1, 256), default=1, show_default=True)
-@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Also write the numbers here, as JSON.")
+@click.option("--out", type=Output(dir_okay=False), help="Also write the numbers here, as JSON.")
 def command(
     recipe_file: Path,
     folds: tuple[int, ...],

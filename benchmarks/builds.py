@@ -21,6 +21,7 @@ from edgebind import atomic, bundle, cli, starter
 from edgebind.benchmarks import machine
 from edgebind.calibration import qdq, ranges
 from edgebind.calibration.batches import Batch
+from edgebind.cli.options import Output
 from edgebind.cuda import Sm
 from edgebind.engines.builder import Job, Plan, build, target_name
 from edgebind.engines.flavour import Flavour, load_flavour
@@ -103,7 +104,7 @@ def compile_for(graph: Path, flavour: Flavour, *sms: Sm) -> Plan:
 @click.command()
 @click.option("--modality", "modalities", multiple=True, default=("imu", "thermal"), show_default=True)
 @click.option("--source", "sources", multiple=True, default=SOURCES, show_default=True)
-@click.option("--out", type=click.Path(path_type=Path), help="JSON file for the results.")
+@click.option("--out", type=Output(dir_okay=False), help="JSON file for the results.")
 def main(modalities: tuple[str, ...], sources: tuple[str, ...], out: Path | None) -> None:
     """Build everything twice and print one line a build."""
     rows = []

@@ -111,7 +111,12 @@ def _rows(report: Mapping[str, Any]) -> dict[Key, Mapping[str, Any]]:
 
 
 def _names(rows: Mapping[Key, Any]) -> str:
-    return ", ".join(f"{key[0]} on {key[1]} batch {key[3]}" for key in rows)
+    return "; ".join(_name(key) for key in rows)
+
+
+def _name(key: Key) -> str:
+    bundle, backend, precision, batch = key
+    return f"{bundle} in {precision.upper()} on {backend}, batch {batch}"
 
 
 def _difference(key: Key, before: Mapping[str, Any], after: Mapping[str, Any]) -> Difference:
@@ -120,7 +125,7 @@ def _difference(key: Key, before: Mapping[str, Any], after: Mapping[str, Any]) -
     medians = float(np.median(one)), float(np.median(other))
     spent = (before.get("cpu_ms"), after.get("cpu_ms"))
     cpu = spent[1] / spent[0] if spent[0] and spent[1] else None
-    return Difference(f"{key[0]} on {key[1]}, batch {key[3]}", *medians, medians[1] / medians[0], low, high, cpu)
+    return Difference(_name(key), *medians, medians[1] / medians[0], low, high, cpu)
 
 
 def interval(

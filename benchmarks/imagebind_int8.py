@@ -23,6 +23,7 @@ from edgebind import atomic, cli
 from edgebind.benchmarks import machine
 from edgebind.calibration import gate
 from edgebind.calibration.gate import Bars
+from edgebind.cli.options import Output
 from edgebind.cli.progress import ProgressLine
 from edgebind.errors import OptionError
 from edgebind.export.road import Exported, Request, export
@@ -95,9 +96,7 @@ def _merged(out: Path, modality: str, facts: dict[str, Any], weights: str) -> di
 @click.option("--calibration", multiple=True, required=True, type=click.Path(path_type=Path), help="Real recordings.")
 @click.option("--units", "units_text", default="", help="Of the recordings, as for `edgebind export`.")
 @click.option("--bundles", type=click.Path(path_type=Path), help="Keep the bundle here.")
-@click.option(
-    "--out", required=True, type=click.Path(path_type=Path, dir_okay=False), help="JSON; towers add up in it."
-)
+@click.option("--out", required=True, type=Output(dir_okay=False), help="JSON; towers add up in it.")
 def command(
     checkpoint: Path | None,
     recipe: Path | None,

@@ -30,6 +30,7 @@ from edgebind.calibration.histogram import Histogram
 from edgebind.calibration.observers import METHODS
 from edgebind.calibration.windows import finding
 from edgebind.calibration.windows.streaming import Part, Streamed
+from edgebind.cli.options import Output
 from edgebind.manifest import Manifest
 from edgebind.window import make_windower
 
@@ -153,7 +154,7 @@ def _watched(batches: Iterator[Batch], memory: Resident) -> Iterator[Batch]:
 @click.command()
 @click.option("--windows", type=click.IntRange(1), default=10_000_000, show_default=True, help="Into the observers.")
 @click.option("--road-windows", type=click.IntRange(1), default=50_000, show_default=True, help="Through the encoder.")
-@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Also write the numbers here, as JSON.")
+@click.option("--out", type=Output(dir_okay=False), help="Also write the numbers here, as JSON.")
 def command(windows: int, road_windows: int, out: Path | None) -> None:
     """Measure by how much calibration grows with the windows it sees."""
     report = measure(windows=windows, road_windows=road_windows)

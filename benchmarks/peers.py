@@ -32,6 +32,7 @@ from edgebind import atomic, backends, bundle, cli, cuda
 from edgebind.backends.base import Backend
 from edgebind.benchmarks import compare, latency, machine, outside, roofline
 from edgebind.benchmarks.latency import Call
+from edgebind.cli.options import Output
 from edgebind.export import parity, precision, simplify
 from edgebind.export.torch_onnx import to_onnx
 from edgebind.manifest import Manifest, WindowSpec
@@ -236,7 +237,7 @@ def _roof(tower: Tower, ours: Backend, described: Manifest, graph: Path, raced: 
 @click.option("--batch", type=click.IntRange(1, 256), default=1, show_default=True)
 @click.option("--threads", type=click.IntRange(1, 256), help="Of ours and PyTorch.  [default: each one's own choice]")
 @click.option("--compile/--no-compile", "compiled", default=True, help="Also torch.compile.  [default: compile]")
-@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Also write the numbers here, as JSON.")
+@click.option("--out", type=Output(dir_okay=False), help="Also write the numbers here, as JSON.")
 def command(
     towers: tuple[str, ...], seconds: float, batch: int, threads: int | None, compiled: bool, out: Path | None
 ) -> None:

@@ -35,6 +35,7 @@ from edgebind.calibration.ranges import Ranges
 from edgebind.calibration.sensitivity import Probe
 from edgebind.calibration.subject import Subject as Quantisable
 from edgebind.calibration.windows import recordings
+from edgebind.cli.options import Output
 from edgebind.export.precision import to_fp16
 from edgebind.labels import LabelBank
 
@@ -246,7 +247,7 @@ def _table(rows: Sequence[Row]) -> list[str]:
 @click.option(
     "--modelopt", type=click.Path(path_type=Path), help="Environment of Model Optimizer, made there if there is none."
 )
-@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Also write the numbers here, as JSON.")
+@click.option("--out", type=Output(dir_okay=False), help="Also write the numbers here, as JSON.")
 def command(
     folder: Path | None,
     calibration: tuple[Path, ...],

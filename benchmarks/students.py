@@ -24,6 +24,7 @@ from edgebind import cli
 from edgebind.backends.onnxruntime import OnnxRuntimeBackend
 from edgebind.benchmarks import latency, machine
 from edgebind.benchmarks.latency import Call
+from edgebind.cli.options import Output
 from edgebind.export import parity, simplify
 from edgebind.export.torch_onnx import to_onnx
 from edgebind.models import imagebind, students
@@ -96,7 +97,7 @@ def _parameters(tower: torch.nn.Module) -> int:
 @click.option("--modality", "modalities", multiple=True, default=("imu", "thermal"), show_default=True)
 @click.option("--seconds", type=click.FloatRange(0.1, 3600), default=30.0, show_default=True, help="For each modality.")
 @click.option("--threads", type=click.IntRange(1, 256), default=1, show_default=True)
-@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Also write the numbers here, as JSON.")
+@click.option("--out", type=Output(dir_okay=False), help="Also write the numbers here, as JSON.")
 def command(modalities: tuple[str, ...], seconds: float, threads: int, out: Path | None) -> None:
     """Race the students against ImageBind's own towers."""
     report = measure(modalities, seconds=seconds, threads=threads)

@@ -58,14 +58,9 @@ def file(target: Path) -> Iterator[Path]:
     """
     with storage_errors(target):
         if target.exists() and not target.is_file():
-            raise StorageError("is no ordinary file", where=target, remedy="choose another place; nothing was written")
+            raise _not_ordinary(target)
     make_folder(target.parent)
-    try:
-        handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=target.suffix, dir=target.parent)
-    except OSError as error:
-        raise _as_storage_error(error, target) from error
-    os.close(handle)
-    scratch = Path(name)
+    scratch = _scratch_file(target, target.parent)
     try:
         with storage_errors(target):
             yield scratch
@@ -75,6 +70,36 @@ def file(target: Path) -> Iterator[Path]:
             _flush_folder(target.parent)
     finally:
         scratch.unlink(missing_ok=True)
+
+
+def require_place(target: Path) -> None:
+    """Find out before hours of work, not after, whether `target` can be written. Leaves nothing, and makes no folder.
+
+    Raises
+    ------
+    StorageError: `target` is a device, its folder cannot be made or written, or it is a folder that cannot.
+    """
+    try:
+        if target.exists() and not target.is_file() and not target.is_dir():
+            raise _not_ordinary(target)
+        above = target.absolute().parents
+        folder = target if target.is_dir() else next(place for place in above if place.exists())
+    except OSError as error:  # a name that is too long, a folder that may not be looked into
+        raise _as_storage_error(error, target) from error
+    _scratch_file(target, folder).unlink()
+
+
+def _not_ordinary(target: Path) -> StorageError:
+    return StorageError("is no ordinary file", where=target, remedy="choose another place; nothing was written")
+
+
+def _scratch_file(target: Path, folder: Path) -> Path:
+    try:
+        handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=target.suffix, dir=folder)
+    except OSError as error:
+        raise _as_storage_error(error, target) from error
+    os.close(handle)
+    return Path(name)
 
 
 def write_text(target: Path, text: str) -> None:

@@ -163,3 +163,44 @@ def test_a_file_name_that_is_no_utf8_comes_back_from_json(tmp_path: Path) -> Non
     name = os.fsdecode(b"caf\xe9.csv")
     atomic.write_json(tmp_path / "report.json", [name])
     assert json.loads((tmp_path / "report.json").read_text(encoding="utf-8")) == [name]
+
+
+# --- before the work --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("place", ["report.json", "new/folder/report.json", "folder"])
+def test_a_place_that_can_be_written_is_left_as_it_was(place: str, tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "report.json").write_text("old")
+    atomic.require_place(tmp_path / place)
+    assert _names(tmp_path) == ["folder", "report.json"]
+    assert (tmp_path / "report.json").read_text() == "old"
+
+
+@pytest.mark.parametrize(
+    ("place", "line"),
+    [
+        ("file/report.json", "a part of the path is a file"),
+        ("file/new/report.json", "a part of the path is a file"),
+        ("pipe", "is no ordinary file"),
+        ("x" * 300, "File name too long"),
+        ("x" * 250, "File name too long"),
+    ],
+    ids=lambda text: text[:20],
+)
+def test_a_place_that_cannot_be_written_is_known_at_once(place: str, line: str, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(StorageError, match=line):
+        atomic.require_place(tmp_path / place)
+    assert _names(tmp_path) == ["file", "pipe"]
+
+
+@pytest.mark.parametrize("number", [errno.EROFS, errno.EACCES, errno.ENOSPC])
+def test_a_disk_that_refuses_is_known_at_once(number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("tempfile.mkstemp", refuse)
+    with pytest.raises(StorageError, match="nothing was written"):
+        atomic.require_place(tmp_path / "report.json")

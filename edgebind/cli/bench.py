@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from edgebind.cli.options import Finite, Numbers
+from edgebind.cli.options import Finite, Numbers, Output
 
 
 @click.command("bench")
@@ -77,11 +77,11 @@ from edgebind.cli.options import Finite, Numbers
     default=True,
     help="Also start a fresh process for each encoder: memory, and the first embedding.  [default: fresh]",
 )
-@click.option("--json", "out", type=click.Path(path_type=Path, dir_okay=False), help="Also write the numbers here.")
+@click.option("--json", "out", type=Output(dir_okay=False), help="Also write the numbers here.")
 @click.option(
     "--html",
     "page",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=Output(dir_okay=False),
     help="Also draw them on one page, which needs no network.",
 )
 @click.option(

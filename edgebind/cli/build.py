@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from edgebind.cli.options import Output
 from edgebind.cli.progress import LOG_EVERY_S, TERMINAL_EVERY_S
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
 @click.option("--floats", is_flag=True, help="Leave the whole preprocessing of pictures to the processor.")
 @click.option(
     "--out",
-    type=click.Path(path_type=Path),
+    type=Output(),
     metavar="DIR",
     help="Folder to keep engines in.  [default: EDGEBIND_CACHE or ~/.cache/edgebind/engines]",
 )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from edgebind.cli.options import Finite
+from edgebind.cli.options import Finite, Output
 
 if TYPE_CHECKING:
     from edgebind.calibration.windows.collecting import Opened
@@ -52,7 +52,7 @@ def command() -> None:
 @command.command("collect")
 @click.argument("recordings", nargs=-1, required=True, type=PATH, metavar="RECORDING...")
 @click.option("--modality", required=True, metavar="NAME", help="Whose recordings they are.")
-@click.option("--out", type=PATH, required=True, help="JSON file to write, or the folder for calibration-set.json.")
+@click.option("--out", type=Output(), required=True, help="JSON file to write, or the folder for calibration-set.json.")
 @click.option(
     "--windows", type=click.IntRange(0), default=512, show_default=True, help="To calibrate on at most; 0 takes all."
 )
@@ -139,7 +139,7 @@ def _opened(paths: tuple[Path, ...], modality: str | None, bundle: Path | None, 
 @click.option("--sensor", required=True, metavar="NAME", help="What to record: imu, thermal, depth, vision or audio.")
 @click.option("--source", "source_text", required=True, metavar="SPEC", help="Where samples come from, as in run.")
 @click.option("--seconds", type=Finite(0, min_open=True), metavar="N", help="How long. Without it: until Ctrl-C.")
-@click.option("--out", type=PATH, required=True, help="Folder for the recording and its calibration-set.json.")
+@click.option("--out", type=Output(), required=True, help="Folder for the recording and its calibration-set.json.")
 @click.option("--rate", type=float, metavar="HZ", help="Samples or frames a second, for sources without times.")
 @click.option("--speed", default="max", show_default=True, metavar="X|max", help="Of a replay.")
 @_looking
@@ -208,8 +208,8 @@ def _source(text: str, sensor: str, spec: WindowSpec, rate: float | None, speed:
 
 @command.command("ranges")
 @click.argument("bundle", type=PATH)
-@click.option("--out", type=PATH, metavar="FILE", help="Write the ranges here, for `edgebind export --ranges`.")
-@click.option("--trtexec", type=PATH, metavar="FILE", help="Write a calibration cache here, for `trtexec --calib`.")
+@click.option("--out", type=Output(), metavar="FILE", help="Write the ranges here, for `edgebind export --ranges`.")
+@click.option("--trtexec", type=Output(), metavar="FILE", help="Write a calibration cache here, for `trtexec --calib`.")
 @click.option("--tensorrt", metavar="X.Y.Z", help="Version that reads the cache.  [default: 10.3.0]")
 @click.option(
     "--graph",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from edgebind.cli.options import Finite
+from edgebind.cli.options import Finite, Output
 
 if TYPE_CHECKING:
     from edgebind.calibration.report.compare import Compared
@@ -42,9 +42,7 @@ SAME = 1 - 1e-6
 )  # fmt: skip
 @click.option("--no-layers", is_flag=True, help="Compare vectors only.")
 @click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
-@click.option(
-    "--html", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Also write a page with plots."
-)
+@click.option("--html", type=Output(dir_okay=False), metavar="FILE", help="Also write a page with plots.")
 def command(
     a: Path,
     b: Path,

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from edgebind.cli.options import Output
+
 if TYPE_CHECKING:
     from edgebind.bundle import Bundle
     from edgebind.signals import Embedding
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
 @click.option("--bundle", "folder", type=click.Path(path_type=Path), required=True, help="Bundle to embed with.")
 @click.option(
     "--out",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=Output(dir_okay=False),
     required=True,
     help="NPZ file to write, whole or not at all.",
 )

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from edgebind.cli.options import Output
+
 TASKS = ("zero-shot", "few-shot", "retrieval", "fusion", "alignment")
 
 
@@ -60,14 +62,14 @@ TASKS = ("zero-shot", "few-shot", "retrieval", "fusion", "alignment")
 )
 @click.option(
     "--out",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=Output(file_okay=False),
     default=Path("evaluation"),
     show_default=True,
     help="Folder for the report.",
 )
 @click.option(
     "--cache",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=Output(file_okay=False),
     help="Folder for vectors, which other evaluations may share.  [default: OUT/vectors]",
 )
 @click.option("--backend", default="auto", show_default=True, help="Where to run bundles.")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edgebind.cli.options import Finite
+from edgebind.cli.options import Finite, Output
 
 if TYPE_CHECKING:
     from edgebind.calibration.gate import Bars
@@ -58,13 +58,11 @@ NAMED = 6
     metavar="LIST",
     help="Units of the recordings, such as acc=g,depth=mm,thermal=cK.",
 )
-@click.option(
-    "--out", type=click.Path(path_type=Path), default=Path("bundles"), show_default=True, help="Folder for bundles."
-)
+@click.option("--out", type=Output(), default=Path("bundles"), show_default=True, help="Folder for bundles.")
 @click.option(
     "--triton",
     "repository",
-    type=click.Path(path_type=Path),
+    type=Output(),
     metavar="DIR",
     help="Also write the bundles into this model repository of a Triton Inference Server; see edgebind triton.",
 )

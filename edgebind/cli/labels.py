@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from edgebind.cli.options import Output
+
 if TYPE_CHECKING:
     from edgebind.labels import LabelBank
     from edgebind.prompts import Phrasings
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
     metavar="FILE.toml",
     help="Labels with several phrasings each, in the layout that `edgebind evaluate --prompts` reads.",
 )
-@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="NPZ file for `edgebind run --labels`.")
+@click.option("--out", type=Output(dir_okay=False), help="NPZ file for `edgebind run --labels`.")
 @click.option(
     "--bundle",
     type=click.Path(path_type=Path),

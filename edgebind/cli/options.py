@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Any
 
 import click
@@ -31,3 +32,17 @@ class Numbers(click.ParamType):  # type: ignore[type-arg]  # generic since click
             return value
         parts: list[Any] = [part.strip() for part in str(value).split(",")]
         return tuple(dict.fromkeys(self._each.convert(part, param, ctx) for part in parts))
+
+
+class Output(click.Path):
+    """A file or folder to write. Whether it can be written is found out here, before the work and not after."""
+
+    def __init__(self, *, dir_okay: bool = True, file_okay: bool = True) -> None:
+        super().__init__(path_type=Path, dir_okay=dir_okay, file_okay=file_okay)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        from edgebind import atomic
+
+        path: Any = super().convert(value, param, ctx)
+        atomic.require_place(path)
+        return path

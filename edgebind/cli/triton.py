@@ -6,12 +6,12 @@ from pathlib import Path
 
 import click
 
+from edgebind.cli.options import Output
+
 
 @click.command("triton")
 @click.argument("folders", type=click.Path(path_type=Path), metavar="BUNDLE...", nargs=-1, required=True)
-@click.option(
-    "--out", type=click.Path(path_type=Path), default=Path("models"), show_default=True, help="Model repository."
-)
+@click.option("--out", type=Output(), default=Path("models"), show_default=True, help="Model repository.")
 @click.option("--device", default="gpu", show_default=True, metavar="gpu|cpu", help="Where ONNX Runtime computes.")
 @click.option(
     "--engine",

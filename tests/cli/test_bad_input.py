@@ -300,7 +300,11 @@ def test_a_sink_that_is_refused_leaves_no_other_behind(here: Path, refused: Call
 
 
 def test_a_file_that_may_not_be_looked_at(refused: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
+    exists = Path.exists
+
     def forbidden(path: Path) -> bool:  # root, who runs tests in containers, may look at everything
+        if path.name != "walk.csv":
+            return exists(path)
         raise PermissionError(errno.EACCES, "Permission denied", str(path))
 
     monkeypatch.setattr(Path, "exists", forbidden)

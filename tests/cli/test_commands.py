@@ -165,7 +165,9 @@ def test_bench_compares_two_reports_and_fails_on_a_slower_one(tmp_path: Path) ->
     assert (told.exit_code, told.output.count("slower")) == (0, 2)
     failed = _run("bench", "--compare", one, other, "--fail-above", "5")
     assert failed.exit_code == 1
-    assert "slower by more than 5 %: b on onnxruntime, batch 1, b on onnxruntime, batch 2" in failed.output
+    assert (
+        "slower by more than 5 %: b in FP32 on onnxruntime, batch 1, b in FP32 on onnxruntime, batch 2" in failed.output
+    )
     assert _run("bench", "--compare", other, one, "--fail-above", "5").exit_code == 0
     assert _run("bench", folder, "--fail-above", "5").exit_code == 2
     assert _run("bench", folder, "--compare", one, other).exit_code == 2

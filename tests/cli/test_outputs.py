@@ -1,0 +1,47 @@
+"""What a command writes, it tries before the work and not after."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+
+from edgebind import cli
+from edgebind.cli.options import Output
+
+WRITTEN = {"--out", "--html", "--trtexec", "--cache", "--triton"}
+
+
+def _options(command: click.Command, path: str) -> Iterator[tuple[str, click.Option]]:
+    if isinstance(command, click.Group):
+        context = click.Context(command)
+        for name in command.list_commands(context):
+            found = command.get_command(context, name)
+            assert found is not None
+            yield from _options(found, f"{path} {name}")
+    yield from ((path, option) for option in command.params if isinstance(option, click.Option))
+
+
+def test_every_option_that_names_an_output_is_tried_first() -> None:
+    outputs = {
+        f"{path} {name}": isinstance(option.type, Output)
+        for path, option in _options(cli.group, "edgebind")
+        for name in option.opts
+        if name in WRITTEN
+    }
+    assert len(outputs) > 10
+    assert [name for name, tried in outputs.items() if not tried] == []
+
+
+@pytest.mark.parametrize("option", ["--json", "--html"])
+def test_bench_measures_nothing_that_it_cannot_keep(
+    option: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from edgebind.benchmarks import bundles
+
+    monkeypatch.delattr(bundles, "measure")
+    (tmp_path / "file").write_text("")
+    assert cli.main(["bench", option, str(tmp_path / "file" / "bench")]) == 2
+    assert "a part of the path is a file" in capsys.readouterr().err
