@@ -22,11 +22,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import NDArray
 
 from edgebind.backends.base import Feed, checked, finite
+from edgebind.backends.ends import End, ends_of
 from edgebind.backends.gpu import Event, Gpu, Graph, PycudaGpu, Stream
 from edgebind.closing import Closing
+from edgebind.engines import watch
+from edgebind.engines.builder import one_line
+from edgebind.engines.contexts import Contexts
 from edgebind.errors import BackendError
 
 if TYPE_CHECKING:
@@ -38,7 +42,6 @@ if TYPE_CHECKING:
 
 LANES = 32
 """Most batch sizes whose graph is kept; the one that was not used for longest goes first."""
-_NUMPY = {"FLOAT": np.float32, "HALF": np.float16, "INT64": np.int64, "INT32": np.int32, "UINT8": np.uint8}
 _open: weakref.WeakSet[TensorRTBackend] = weakref.WeakSet()
 
 
@@ -55,19 +58,10 @@ class _Lane:
 class _Buffers:
     """Room for one batch on both sides, and the events that say how far it has come."""
 
-    def __init__(self, gpu: Gpu, batch: int, ends: tuple[_End, _End]) -> None:
+    def __init__(self, gpu: Gpu, batch: int, ends: tuple[End, End]) -> None:
         self.host_in, self.host_out = (gpu.pinned((batch, *end.shape), end.dtype) for end in ends)
         self.gpu_in, self.gpu_out = gpu.memory(self.host_in.nbytes), gpu.memory(self.host_out.nbytes)
         self.arrived, self.computed, self.returned = gpu.event(), gpu.event(), gpu.event()
-
-
-@dataclass(frozen=True, slots=True)
-class _End:
-    """The engine's input or output: its name, and what one window is there."""
-
-    name: str
-    shape: tuple[int, ...]
-    dtype: DTypeLike
 
 
 @dataclass(slots=True)
@@ -79,6 +73,7 @@ class _Held:
     buffers: list[_Buffers] = field(default_factory=list)
     streams: list[Stream] = field(default_factory=list)
     scratch: Any = None
+    contexts: Contexts | None = None
     loaded: Loaded | None = None
 
 
@@ -102,17 +97,24 @@ class TensorRTBackend(Closing):
         ------
         BackendError: not one input and one output of fixed shapes, or the GPU's memory is full.
         """
-        self._trt, self._gpu, self._where = flavour.trt, gpu, loaded.file.path
+        self._gpu, self._where = gpu, loaded.file.path
         self.build_s: float = loaded.file.seconds
         """Seconds that building the engine took, now or when it was put into the cache."""
-        self._input, self._output = self._ends(loaded.engine)
+        self._input, self._output = ends_of(loaded.engine, flavour, self._where)
         self.input_name, self.output_name = self._input.name, self._output.name
         self.takes_pixels = bool(loaded.file.key.pixels)
         self.name = name
         self._file = loaded.file
         self._lock = threading.Lock()
         size = loaded.engine.device_memory_size_v2
-        self._held: _Held | None = _Held(loaded=loaded, scratch=gpu.memory(size), streams=[gpu.stream() for _ in "ixo"])
+        held = _Held(
+            loaded=loaded,
+            contexts=Contexts(flavour, loaded.engine, loaded.file.path),
+            scratch=gpu.memory(size),
+            streams=[gpu.stream() for _ in "ixo"],
+        )
+        self._complaints = watch.listen()
+        self._held: _Held | None = held
         self._scratch_size = size
         self._buffers_of(0)
         _open.add(self)
@@ -213,7 +215,7 @@ class TensorRTBackend(Closing):
     def _execute(self, lane: _Lane, stream: Stream) -> None:
         context: trt.IExecutionContext = lane.context
         if not context.execute_async_v3(self._gpu.handle(stream)):
-            raise BackendError("TensorRT does not run the engine", where=self._where, remedy="see `edgebind doctor`")
+            raise self._refused("does not run the engine", "see `edgebind doctor`")
 
     def _capture(self, lane: _Lane, buffers: _Buffers, count: int, stream: Stream) -> None:
         """After the first call, because TensorRT finishes its preparations in it, and those cannot be captured."""
@@ -258,26 +260,6 @@ class TensorRTBackend(Closing):
 
     # ------------------------------------------------------------------------------------------------ what is kept ready
 
-    def _ends(self, engine: trt.ICudaEngine) -> tuple[_End, _End]:
-        mode = self._trt.TensorIOMode.INPUT
-        names = [engine.get_tensor_name(index) for index in range(engine.num_io_tensors)]
-        inputs = [name for name in names if engine.get_tensor_mode(name) == mode]
-        outputs = [name for name in names if name not in inputs]
-        if len(inputs) != 1 or len(outputs) != 1:
-            got = f"{len(inputs)}, {len(outputs)}"
-            raise BackendError("not an encoder", where=self._where, wanted="1 input, 1 output", got=got)
-        return self._end(engine, inputs[0]), self._end(engine, outputs[0])
-
-    def _end(self, engine: trt.ICudaEngine, name: str) -> _End:
-        batch, *shape = (int(size) for size in engine.get_tensor_shape(name))
-        kind = engine.get_tensor_dtype(name).name
-        if kind not in _NUMPY or min(shape, default=1) < 1:
-            wanted = f"any batch of one fixed shape, {' or '.join(_NUMPY)}"
-            raise BackendError(
-                f"{name} does not fit", where=self._where, wanted=wanted, got=f"{kind} {(batch, *shape)}"
-            )
-        return _End(name, tuple(shape), _NUMPY[kind])
-
     def _buffers_of(self, number: int) -> _Buffers:
         assert self._held is not None  # whoever asks is working
         while len(self._held.buffers) <= number:
@@ -296,15 +278,11 @@ class TensorRTBackend(Closing):
 
     def _context(self, held: _Held, count: int, number: int) -> Any:
         """A context for that batch size. All share one piece of scratch memory, since they run one after the other."""
-        assert held.loaded is not None  # until it is closed
-        engine: trt.ICudaEngine = held.loaded.engine
+        assert held.contexts is not None  # until it is closed
         profile = self._file.profile_for(count)
-        strategy = self._trt.ExecutionContextAllocationStrategy.USER_MANAGED
-        context: trt.IExecutionContext = engine.create_execution_context(strategy)
+        context: trt.IExecutionContext | None = held.contexts.make()
         if context is None:
-            raise BackendError(
-                "TensorRT makes no execution context", where=self._where, remedy="free memory of the GPU"
-            )
+            raise self._refused("makes no execution context", "free memory of the GPU")
         context.set_device_memory(int(held.scratch), self._scratch_size)
         stream, buffers = held.streams[1], self._buffers_of(number)
         done = context.set_optimization_profile_async(profile, self._gpu.handle(stream))
@@ -315,6 +293,11 @@ class TensorRTBackend(Closing):
         if not done:
             raise BackendError("the engine accepts no such batch", where=self._where, got=count)
         return context
+
+    def _refused(self, what: str, remedy: str) -> BackendError:
+        reason = one_line(self._complaints)
+        self._complaints.clear()
+        return BackendError(f"TensorRT {what}: {reason}", where=self._where, remedy=remedy)
 
     def _free(self, lane: _Lane) -> None:
         if lane.graph is not None:
@@ -345,6 +328,7 @@ class TensorRTBackend(Closing):
     def close(self) -> None:
         """Give everything back; calling it twice is harmless."""
         with self._lock:
+            watch.stop_listening(self._complaints)
             held, self._held = self._held, None
             if held is None:
                 return
@@ -353,8 +337,10 @@ class TensorRTBackend(Closing):
                     self._drain(held)
                     for lane in held.lanes.values():
                         self._free(lane)
+                    if held.contexts is not None:
+                        held.contexts.keep()
                     held.lanes.clear()  # contexts before the engine, all of them before the memory they use
-                    held.loaded = None
+                    held.contexts = held.loaded = None
                     held.buffers.clear()
                     held.scratch = None
                     held.streams.clear()

@@ -7,6 +7,7 @@
     watch.py     progress, complaints and Ctrl-C while TensorRT is busy
     timing.py    measured times of kernels, kept for the next build
     loading.py   file -> an engine on the GPU
+    contexts.py  execution contexts of an engine, and what TensorRT-RTX compiles for them
     pixels.py    the tail of a picture's preprocessing, put in front of the graph
 
 `engine_for` finds or builds; `loading.load` is what a runtime calls.

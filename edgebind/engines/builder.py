@@ -169,6 +169,7 @@ def _compile(
     config.progress_monitor = watching
     _set_options(config, builder, job)
     _set_targets(config, job)
+    _leave_memory_to_the_caller(config, job)
     _add_profiles(config, builder, network, job)
     if job.timing is not None:
         timing.use(config, job.timing, say)
@@ -240,6 +241,13 @@ def _set_targets(config: trt.IBuilderConfig, job: Job) -> None:
         # One that it does not like is refused without an error, and would leave an engine for no GPU at all.
         if not config.set_compute_capability(wanted, place) or config.get_compute_capability(place) != wanted:
             raise OptionError(f"{job.flavour} does not build for this GPU", got=target_name((major, minor)))
+
+
+def _leave_memory_to_the_caller(config: trt.IBuilderConfig, job: Job) -> None:
+    """TensorRT-RTX might else allocate while it runs, which no CUDA graph can hold."""
+    trt = job.flavour.trt
+    if hasattr(trt.BuilderFlag, "REQUIRE_USER_ALLOCATION"):
+        config.set_flag(trt.BuilderFlag.REQUIRE_USER_ALLOCATION)
 
 
 def _add_profiles(config: trt.IBuilderConfig, builder: trt.Builder, network: trt.INetworkDefinition, job: Job) -> None:

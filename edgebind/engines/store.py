@@ -3,6 +3,7 @@
     <cache>/<16 digits of the graph>/<16 digits of the key>.engine    the plan, as TensorRT serialised it
                                      <16 digits of the key>.json      its whole key, size and sha256
                                      <16 digits of the key>.lock      held while it is being built
+                                     <16 digits of the key>.kernels   what TensorRT-RTX compiled when it ran
     <cache>/timing-<flavour>-<version>-<gpu>.cache                    how long each kernel took, for the next build
 
 An engine whose note is missing, unreadable or of another engine is as good as none.

@@ -125,12 +125,23 @@ _ears: list[list[str]] = []
 @contextlib.contextmanager
 def listening(flavour: Flavour) -> Iterator[tuple[Any, list[str]]]:
     """TensorRT's logger, which prints nothing, and the list that its errors are added to during the block."""
-    complaints: list[str] = []
-    _ears.append(complaints)
+    complaints = listen()
     try:
         yield _logger(flavour.trt), complaints
     finally:
-        _ears[:] = [ear for ear in _ears if ear is not complaints]
+        stop_listening(complaints)
+
+
+def listen() -> list[str]:
+    """A list that TensorRT's errors are added to until `stop_listening`."""
+    complaints: list[str] = []
+    _ears.append(complaints)
+    return complaints
+
+
+def stop_listening(complaints: list[str]) -> None:
+    """Nothing is added any more; calling it twice is harmless."""
+    _ears[:] = [ear for ear in _ears if ear is not complaints]
 
 
 @functools.cache

@@ -230,6 +230,45 @@ class Context:
         return True
 
 
+class RuntimeCache:
+    """`trt.IRuntimeCache`: the kernels are numbers of contexts."""
+
+    def __init__(self) -> None:
+        self.kernels = bytearray()
+
+    def deserialize(self, blob: bytes) -> bool:
+        self.kernels += blob
+        return True
+
+    def serialize(self) -> bytes:
+        return bytes(self.kernels)
+
+
+class RuntimeConfig:
+    """`trt.IRuntimeConfig` of TensorRT-RTX."""
+
+    def __init__(self) -> None:
+        self.strategy = ""
+        self.dynamic_shapes_kernel_specialization_strategy = "lazy"
+        self._cache: RuntimeCache | None = None
+
+    def set_execution_context_allocation_strategy(self, strategy: str) -> None:
+        self.strategy = strategy
+
+    def create_runtime_cache(self) -> RuntimeCache:
+        return RuntimeCache()
+
+    def set_runtime_cache(self, cache: RuntimeCache) -> bool:
+        self._cache = cache
+        return True
+
+    def compile(self, number: int) -> None:
+        assert self._cache is not None
+        assert self.dynamic_shapes_kernel_specialization_strategy == "eager", "a graph would keep the slower kernels"
+        if number not in self._cache.kernels:
+            self._cache.kernels.append(number)
+
+
 @dataclass(eq=False)
 class Engine:
     """`trt.ICudaEngine` of the oracle."""
@@ -259,9 +298,15 @@ class Engine:
     def get_tensor_dtype(self, name: str) -> Any:
         return SimpleNamespace(name=self.kind if name in self.inputs else "FLOAT")
 
-    def create_execution_context(self, strategy: str) -> Context:
-        assert strategy == "user"
+    def create_runtime_config(self) -> RuntimeConfig:
+        return RuntimeConfig()
+
+    def create_execution_context(self, strategy: str | RuntimeConfig) -> Context:
         self.contexts += 1
+        if isinstance(strategy, RuntimeConfig):
+            strategy.compile(self.contexts)
+            strategy = strategy.strategy
+        assert strategy == "user"
         return Context(self)
 
 
@@ -271,6 +316,15 @@ FLAVOUR = Flavour(
     SimpleNamespace(
         TensorIOMode=SimpleNamespace(INPUT="in", OUTPUT="out"),
         ExecutionContextAllocationStrategy=SimpleNamespace(USER_MANAGED="user"),
+    ),
+)
+
+
+RTX = Flavour(
+    "rtx",
+    "1.7.1",
+    SimpleNamespace(
+        **vars(FLAVOUR.trt), DynamicShapesKernelSpecializationStrategy=SimpleNamespace(EAGER="eager", LAZY="lazy")
     ),
 )
 

@@ -21,7 +21,7 @@ from edgebind.backends import tensorrt
 from edgebind.backends.base import Backend
 from edgebind.backends.tensorrt import TensorRTBackend
 from edgebind.benchmarks import device_time
-from edgebind.engines import Profile, flavour, loading
+from edgebind.engines import Profile, flavour, loading, watch
 from edgebind.engines.loading import Loaded
 from edgebind.errors import BackendError, MissingDependencyError
 from edgebind.preprocess import Tail
@@ -91,6 +91,38 @@ def test_only_pictures_have_pixels_and_only_where_they_are_wanted(
             wanted = seen == "pictures" and name == "tensorrt" and pixels
             assert backend.takes_pixels == wanted == (asked[-1] is not None)
             assert backend.name == ("tensorrt" if wanted or seen == "movements" else "tensorrt-floats")
+
+
+def test_what_tensorrt_rtx_compiled_is_there_for_the_next_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # where the engine lies
+    kernels = tmp_path / "e.kernels"
+
+    def run(*counts: int) -> Engine:
+        gpu = LazyGpu()
+        with gpu.current():
+            backend = TensorRTBackend(loaded(engine := Engine(gpu)), gpu, lazy_gpu.RTX)
+        with backend:
+            for count in counts:
+                np.testing.assert_allclose(_embed(backend, windows := _windows(count)), oracle(windows), rtol=1e-6)
+        return engine
+
+    run(1)
+    first = kernels.read_bytes()
+    assert first[32:] == b"\x01"
+    before = kernels.stat().st_mtime_ns
+    run(1)
+    assert kernels.stat().st_mtime_ns == before, "nothing new"
+    run(1, 2, 3)
+    assert kernels.read_bytes()[32:] == b"\x01\x02\x03"
+    kernels.write_bytes(kernels.read_bytes()[:-1])  # cut off
+    run(4)
+    assert kernels.read_bytes()[32:] == b"\x01", "what was altered is never given to TensorRT"
+    kernels.unlink()
+    kernels.mkdir()
+    (kernels / "in the way").touch()
+    run(1)  # it cannot be kept, and nobody is harmed
 
 
 def test_a_graph_is_captured_once_for_each_batch_size_and_then_replayed() -> None:
@@ -274,6 +306,28 @@ def test_what_does_not_fit_is_one_clear_line() -> None:
         _backend(LazyGpu(), inputs=("input", "mask"))
 
 
+def test_what_tensorrt_complains_of_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(context: lazy_gpu.Context, stream_handle: int) -> bool:
+        for ear in watch._ears:
+            ear.append("[context.cpp::enqueue] Error Code 1:\n Cuda Runtime (an illegal address)")
+        return False
+
+    before = len(watch._ears)
+    with _backend(LazyGpu()) as backend:
+        with monkeypatch.context() as patch:
+            patch.setattr(lazy_gpu.Context, "execute_async_v3", broken)
+            for _ in range(2):
+                with pytest.raises(
+                    BackendError, match=r"does not run the engine: .* Code 1: Cuda Runtime \(an illegal"
+                ):
+                    _embed(backend, _windows(1))
+        np.testing.assert_allclose(_embed(backend, windows := _windows(1)), oracle(windows), rtol=1e-6)
+        monkeypatch.setattr(Engine, "create_execution_context", lambda engine, strategy: None)
+        with pytest.raises(BackendError, match="makes no execution context: it gave no reason; free memory"):
+            _embed(backend, _windows(2))
+    assert len(watch._ears) == before
+
+
 @pytest.mark.parametrize(("engine", "got"), [({"kind": "BOOL"}, "BOOL (-1, 2, 3)"), ({"dim": -1}, "FLOAT (-1, -1)")])
 def test_ends_that_no_encoder_has_are_one_clear_line(engine: dict[str, Any], got: str) -> None:
     with pytest.raises(BackendError, match=rf"does not fit .* got {re.escape(got)}"):
@@ -346,7 +400,15 @@ def test_a_driver_without_pycuda_is_told(monkeypatch: pytest.MonkeyPatch) -> Non
 # --------------------------------------------------------------------------------------- the fake against the real one
 
 
-@pytest.mark.parametrize(("fake", "real"), [(lazy_gpu.Context, "IExecutionContext"), (Engine, "ICudaEngine")])
+FAKES = [
+    (lazy_gpu.Context, "IExecutionContext"),
+    (Engine, "ICudaEngine"),
+    (lazy_gpu.RuntimeConfig, "IRuntimeConfig"),
+    (lazy_gpu.RuntimeCache, "IRuntimeCache"),
+]
+
+
+@pytest.mark.parametrize(("fake", "real"), FAKES)
 def test_the_fake_has_tensorrts_own_signatures(fake: type, real: str) -> None:
     """Of TensorRT-RTX, whose API is TensorRT's and whose wheels install without a GPU."""
     rtx, why = flavour.probe("rtx")
@@ -354,8 +416,9 @@ def test_the_fake_has_tensorrts_own_signatures(fake: type, real: str) -> None:
         pytest.skip(f"TensorRT-RTX: {why}")
     theirs = getattr(rtx.trt, real)
     assert hasattr(theirs, "device_memory_size_v2") == (real == "ICudaEngine")
+    assert hasattr(theirs, "dynamic_shapes_kernel_specialization_strategy") == (real == "IRuntimeConfig")
     for name, method in vars(fake).items():
-        if name.startswith("_") or not inspect.isfunction(method):
+        if name.startswith("_") or name == "compile" or not inspect.isfunction(method):
             continue
         wanted = list(inspect.signature(method).parameters)[1:]
         signatures = re.findall(rf"{name}\(self: [\w.]+(?:, )?(.*?)\) ->", getattr(theirs, name).__doc__)

@@ -33,6 +33,7 @@ MAKES = {
     ("ICudaEngine", "create_execution_context"): "IExecutionContext",
     ("ICudaEngine", "create_engine_inspector"): "EngineInspector",
     ("ICudaEngine", "create_runtime_config"): "IRuntimeConfig",
+    ("IRuntimeConfig", "create_runtime_cache"): "IRuntimeCache",
 }
 """What a method returns, for the objects that the code makes."""
 

@@ -58,7 +58,7 @@ def test_every_release_builds(release: str, api: Api) -> None:
     assert plan.data == fakes.PLAN
     assert steps == [("build", 0, 2), ("build", 1, 2)]
     config = _config(flavour)
-    assert config._flags == set()
+    assert config._flags == ({"REQUIRE_USER_ALLOCATION"} if flavour.name == "rtx" else set())
     assert config._limits == {"WORKSPACE": 64 << 20}
     assert config._profiles == [((1, 6, 10),) * 3, ((1, 6, 10), (4, 6, 10), (16, 6, 10))]
     assert [int(value) for value in config._capabilities.values()] == ([86] if flavour.name == "rtx" else [])
