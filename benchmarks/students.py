@@ -1,9 +1,10 @@
 """Students against the towers of ImageBind that they stand in for, one input at a time.
 
-    student, ONNX Runtime, FP32      against      ImageBind's tower, PyTorch eager, FP32
+    student, ONNX Runtime, FP32      against      ImageBind's tower as published, PyTorch eager, FP32
 
 All of one modality take turns, round by round in an order drawn anew, so that a drifting clock hits them alike. Weights are
-random, from a seed: a multiplication takes as long whatever it multiplies.
+random, from a seed: a multiplication takes as long whatever it multiplies. Our own model of the tower leaves out tokens of the
+last block that nobody reads; it runs too, as a row of its own, but the students are measured against the published work.
 
 python -m edgebind.benchmarks.students --out benchmarks/results/students-cpu.json
 """
@@ -30,7 +31,7 @@ from edgebind.export.torch_onnx import to_onnx
 from edgebind.models import imagebind, students
 
 DIM = 384
-PEER = "imagebind"
+PEER, LEANER = "imagebind", "imagebind, one token in its last block"
 
 
 def measure(modalities: Sequence[str], *, seconds: float, threads: int) -> dict[str, Any]:
@@ -55,7 +56,8 @@ def _race(modality: str, seconds: float, threads: int) -> list[dict[str, Any]]:
     torch.manual_seed(0)
     facts: dict[str, dict[str, Any]] = {}
     calls: dict[str, Call] = {}
-    facts[PEER], calls[PEER] = _peer(modality)
+    for name, every_token in ((PEER, True), (LEANER, False)):
+        facts[name], calls[name] = _peer(modality, every_token)
     with tempfile.TemporaryDirectory() as scratch:
         for name in students.names(modality):
             facts[name], calls[name] = _student(name, Path(scratch), threads)
@@ -66,8 +68,9 @@ def _race(modality: str, seconds: float, threads: int) -> list[dict[str, Any]]:
     return [{**row.to_dict(), **facts[row.name], "times_faster": round(slow / row.cpu_ms, 1)} for row in rows]
 
 
-def _peer(modality: str) -> tuple[dict[str, Any], Call]:
+def _peer(modality: str, every_token: bool) -> tuple[dict[str, Any], Call]:
     tower = imagebind.build_tower(modality).eval()
+    tower.trunk.every_token = every_token
     inputs = torch.from_numpy(parity.example_of(modality)[:1])
 
     def call() -> torch.Tensor:
@@ -105,7 +108,7 @@ def command(modalities: tuple[str, ...], seconds: float, threads: int, out: Path
         click.echo(f"{modality}, {threads} thread(s)")
         for row in rows:
             click.echo(
-                f"  {row['name']:12} {row['p50_ms']:9.3f} ms median {row['cpu_ms']:9.3f} ms of the processor {row['times_faster']:8.1f}x"
+                f"  {row['name']:38} {row['p50_ms']:9.3f} ms median {row['cpu_ms']:9.3f} ms of the processor {row['times_faster']:8.1f}x"
             )
     if out is not None:
         from edgebind import atomic

@@ -1,12 +1,16 @@
 """ImageBind-huge's six towers, one file, to be read from top to bottom.
 
-    input -> preprocessor -> tokens -> trunk -> tokens -> head -> vector -> postprocessor -> unit vector x scale
-             patches, class            transformer         one token,
-             token, positions          blocks              Linear
+    input -> preprocessor -> tokens -> trunk -> one token -> head -> vector -> postprocessor -> unit vector x scale
+             patches, class            transformer           Linear
+             token, positions          blocks
 
 The code is this project's own; the architecture is that of the paper (Girdhar et al., "ImageBind: One Embedding Space To
 Bind Them All", CVPR 2023) and of its published checkpoint, whose 1311 keys and shapes the parameters below have. Every
 tower stands alone: an IMU tower of 20 M parameters is built without its five siblings.
+
+A head reads one token, so the last block makes no other: it projects all, to have their keys and values, but lets one
+attend and pass the MLP. The vectors are the same, and the IMU tower multiplies 13 % less. The published code makes every
+token, as `Trunk.every_token` does.
 
 A tower is made for export: `Tower.forward` is the whole graph, from the model's input to a unit vector. What the
 reference returns, the unit vector times its modality's logit scale, is `Tower.scaled`.
@@ -212,6 +216,17 @@ def make_stem(modality: str, token: int) -> nn.Module:
 # ----------------------------------------------------------------------------------------- trunk: tokens -> tokens
 
 
+Place = int | Tensor
+"""Which token: one number for all examples, or (batch,) where each has its own."""
+
+
+def token_at(tokens: Tensor, place: Place) -> Tensor:
+    """(batch, tokens, token) -> (batch, 1, token)."""
+    if isinstance(place, int):
+        return tokens[:, place : place + 1]
+    return tokens.gather(1, place.reshape(-1, 1, 1).expand(-1, 1, tokens.shape[2]))
+
+
 class Attention(nn.Module):
     """Self-attention, (batch, tokens, token) -> the same; with `extra_key`, over one more learned key and value.
 
@@ -228,14 +243,18 @@ class Attention(nn.Module):
         self.bias_v = learned(1, 1, token) if extra_key else None
         self.out_proj = nn.Linear(token, token)
 
-    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, mask: Tensor | None = None, place: Place | None = None) -> Tensor:
+        """With `place` only of the token there, (batch, 1, token); `mask` is (tokens, tokens) all the same."""
         query, key, value = functional.linear(x, self.in_proj_weight, self.in_proj_bias).chunk(3, dim=-1)
+        if place is not None:
+            query = token_at(query, place)  # behind the product, so that it stays one and its weights whole
+            mask = None if mask is None else mask[place].reshape(-1, 1, 1, mask.shape[1])  # each example's row
         key, value = self._extended(key, self.bias_k), self._extended(value, self.bias_v)
         query, key, value = self._split(query), self._split(key), self._split(value)
         # Written out: torch's fused operator becomes a dozen shape computations in ONNX, this becomes four nodes.
         scores = (query / math.sqrt(query.shape[-1])) @ key.transpose(2, 3)  # (batch, heads, tokens, keys)
         mixed = (scores if mask is None else scores + mask).softmax(dim=-1) @ value
-        return self.out_proj(mixed.transpose(1, 2).reshape(-1, *x.shape[1:]))
+        return self.out_proj(mixed.transpose(1, 2).flatten(2))
 
     def _extended(self, x: Tensor, last: Tensor | None) -> Tensor:
         return x if last is None else torch.cat([x, last.expand(x.shape[0], -1, -1)], dim=1)
@@ -273,7 +292,7 @@ class DropPath(nn.Module):
 
 
 class Block(nn.Module):
-    """x + attention(norm(x)), then x + mlp(norm(x))."""
+    """x + attention(norm(x)), then x + mlp(norm(x)); with `place` only of the token there, (batch, 1, token)."""
 
     def __init__(self, token: int, heads: int, extra_key: bool, drop_path: float) -> None:
         super().__init__()
@@ -283,13 +302,20 @@ class Block(nn.Module):
         self.mlp = Mlp(token)
         self.drop_path = DropPath(drop_path)
 
-    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        x = x + self.drop_path(self.attn(self.norm_1(x), mask))
+    def forward(self, x: Tensor, mask: Tensor | None = None, place: Place | None = None) -> Tensor:
+        attended = self.attn(self.norm_1(x), mask, place)
+        x = (x if place is None else token_at(x, place)) + self.drop_path(attended)
         return x + self.drop_path(self.mlp(self.norm_2(x)))
 
 
 class Trunk(nn.Module):
-    """The blocks, (batch, tokens, token) -> the same; vision has a LayerNorm in front of them."""
+    """The blocks: (batch, tokens, token) -> (batch, 1, token), what becomes of the token at `place`.
+
+    Vision has a LayerNorm in front of them.
+    """
+
+    every_token = False
+    """Let the last block make all tokens, though one is read: the work that the published code does."""
 
     def __init__(self, size: Architecture, norm_first: bool) -> None:
         super().__init__()
@@ -300,33 +326,33 @@ class Trunk(nn.Module):
         rates = [size.drop_path * place / last for place in range(size.depth)]
         self.blocks = nn.ModuleList(Block(size.width, size.heads, size.extra_key, rate) for rate in rates)
 
-    def forward(self, tokens: Tensor, mask: Tensor | None = None) -> Tensor:
+    def forward(self, tokens: Tensor, mask: Tensor | None = None, place: Place = 0) -> Tensor:
         tokens = self.pre_transformer_layer(tokens)
-        for block in self.blocks:
+        *blocks, last = self.blocks
+        for block in blocks:
             tokens = block(tokens, mask)
-        return tokens
+        return token_at(last(tokens, mask), place) if self.every_token else last(tokens, mask, place)
 
 
-# -------------------------------------------------------------------------- head and postprocessor: tokens -> vector
+# ----------------------------------------------------------------------- head and postprocessor: one token -> vector
 
 
-class ClassToken(nn.Module):
-    """(batch, tokens, token) -> (batch, token)."""
+class OnlyToken(nn.Module):
+    """(batch, 1, token) -> (batch, token)."""
 
     def forward(self, tokens: Tensor) -> Tensor:
         return tokens[:, 0]
 
 
 class TextHead(nn.Module):
-    """Reads the token that ends the text; its id, 49407, is the largest: (batch, 77, token) -> (batch, 1024)."""
+    """(batch, 1, token) -> (batch, 1024)."""
 
     def __init__(self, token: int) -> None:
         super().__init__()
         self.proj = nn.Sequential(nn.LayerNorm(token, eps=BLOCK_EPS), nn.Linear(token, EMBEDDING, bias=False))
 
-    def forward(self, tokens: Tensor, ids: Tensor) -> Tensor:
-        end = ids.int().argmax(dim=1).reshape(-1, 1, 1).expand(-1, 1, tokens.shape[2])  # (batch, 1, token)
-        return self.proj(tokens.gather(1, end).squeeze(1))
+    def forward(self, tokens: Tensor) -> Tensor:
+        return self.proj(tokens[:, 0])
 
 
 class UnitLength(nn.Module):
@@ -355,7 +381,7 @@ class LogitScale(nn.Module):
 def make_head(modality: str, size: Architecture) -> nn.Module:
     if modality == "text":
         return TextHead(size.width)
-    layers = [nn.LayerNorm(size.width, eps=BLOCK_EPS), ClassToken(), nn.Linear(size.width, EMBEDDING, bias=False)]
+    layers = [nn.LayerNorm(size.width, eps=BLOCK_EPS), OnlyToken(), nn.Linear(size.width, EMBEDDING, bias=False)]
     if size.dropout:  # only then does the checkpoint count a dropout among the head's layers
         layers.insert(2, nn.Dropout(size.dropout))
     return nn.Sequential(*layers)
@@ -403,7 +429,8 @@ class Tower(nn.Module):
     def _vectors(self, x: Tensor) -> Tensor:
         tokens = self.preprocessor(x)
         if isinstance(self.preprocessor, TextPreprocessor):
-            return self.head(self.trunk(tokens, self.preprocessor.mask), x)
+            end = x.int().argmax(dim=1)  # the id that ends a text, 49407, is the largest
+            return self.head(self.trunk(tokens, self.preprocessor.mask, end))
         return self.head(self.trunk(tokens))
 
 

@@ -260,14 +260,37 @@ def test_the_class_token_comes_first_and_the_head_reads_it(name: str) -> None:
     torch.testing.assert_close(tokens[:, 0], (parameters["cls_token"][0, 0] + positions[0, 0]).expand(2, -1))
     head = tower.head
     assert isinstance(head, nn.Sequential)
-    seen = head[-1](head[0](tokens)[:, 0])
-    torch.testing.assert_close(head(tokens), seen)
+    read, tokens = tower.trunk(tokens), tower.trunk.pre_transformer_layer(tokens)
+    for block in tower.trunk.blocks:
+        tokens = block(tokens)
+    torch.testing.assert_close(read, tokens[:, :1])
+    torch.testing.assert_close(head(read), head[-1](head[0](tokens)[:, 0]))
 
 
 def test_only_visions_trunk_begins_with_a_layer_norm() -> None:
     for name in ALL:
         first = imagebind.build_tower(name, device="meta").trunk.pre_transformer_layer[0]
         assert isinstance(first, nn.LayerNorm if name == "vision" else nn.Identity)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_tokens_that_nobody_reads_change_nothing(name: str) -> None:
+    tower, x = tiny(name).requires_grad_(True), example(name)
+    found, gradients = _vector_and_gradients(tower, x)
+    tower.trunk.every_token = True
+
+    wanted, wanted_gradients = _vector_and_gradients(tower, x)
+
+    torch.testing.assert_close(found, wanted, atol=2e-6, rtol=0)
+    torch.testing.assert_close(gradients, wanted_gradients, atol=1e-5, rtol=1e-3)
+
+
+def _vector_and_gradients(tower: Tower, x: Tensor) -> tuple[Tensor, Tensor]:
+    """Of a sum that no direction of the vectors leaves unchanged; the gradients one after the other."""
+    vectors = tower(x)
+    parameters = [parameter for key, parameter in tower.named_parameters() if not key.endswith("log_logit_scale")]
+    gradients = torch.autograd.grad((vectors * torch.linspace(-1, 1, 1024)).sum(), parameters)
+    return vectors.detach(), torch.cat([gradient.flatten() for gradient in gradients])
 
 
 # ------------------------------------------------------------------------------------------------------ text and audio
@@ -287,7 +310,9 @@ def test_what_follows_the_end_of_a_text_changes_nothing() -> None:
 def test_a_text_is_read_at_its_end_whatever_its_length() -> None:
     tower = tiny("text")
     ids = text_ids([5, 6, 7], list(range(100, 175)), [])
-    tokens = tower.trunk(tower.preprocessor(ids), imagebind.causal_mask(77))
+    tokens = tower.preprocessor(ids)
+    for block in tower.trunk.blocks:
+        tokens = block(tokens, imagebind.causal_mask(77))
 
     by_hand = tower.head.proj(torch.stack([tokens[0, 4], tokens[1, 76], tokens[2, 1]]))  # type: ignore[operator]
 
@@ -400,3 +425,22 @@ def test_a_tower_exports_with_native_layer_norms_and_any_batch(name: str, tmp_pa
         x = example(name, batch)
         [got] = session.run(None, {name: x.numpy()})
         np.testing.assert_allclose(got, tower(x).numpy(), atol=1e-5)
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")
+def test_an_exported_tower_multiplies_less_by_what_nobody_reads(tmp_path: Path) -> None:
+    pytest.importorskip("onnxscript")
+    from edgebind.calibration.graph import Graph
+    from edgebind.export.simplify import simplify
+    from edgebind.export.torch_onnx import to_onnx
+
+    def macs() -> int:
+        to_onnx(tower, x, tmp_path / "raw.onnx")
+        simplify(tmp_path / "raw.onnx", tmp_path / "tower.onnx")
+        return sum(Graph.read(tmp_path / "tower.onnx").macs(x[:1], tmp_path / "tower.onnx").values())
+
+    tower, x = tiny("imu", depth=2), example("imu").numpy()
+    saving = macs()
+    tower.trunk.every_token = True
+    # Of 250 tokens of 251: attention's two products with 252 keys, the projection behind it and the MLP's two, four times as wide.
+    assert macs() - saving == 250 * (2 * 252 * 32 + 32 * 32 + 8 * 32 * 32)
