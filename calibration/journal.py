@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgebind import atomic
+from edgebind import atomic, utf8
 from edgebind.calibration.batches import Batch
 from edgebind.calibration.gate import Comparison
 from edgebind.errors import GateError
@@ -134,7 +134,7 @@ def key(graph: str, batches: Sequence[Batch], labels: NDArray[np.float32], given
     graph: its fingerprint.
     given: whatever else decides about the calibration.
     """
-    digest = hashlib.sha256(f"{graph} {given}".encode())
+    digest = hashlib.sha256(utf8.encoded(f"{graph} {given}"))
     for batch in batches:
         digest.update(batch.inputs.tobytes())
     digest.update(labels.tobytes())

@@ -16,8 +16,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from edgebind import utf8
 from edgebind.errors import StorageError
 
+_ONLY_WRITING = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2
 """Of Linux's renameat2: paths are taken from the working folder; both paths exist and change places."""
 
@@ -110,8 +112,7 @@ def write_text(target: Path, text: str) -> None:
     StorageError: as from `file`.
     """
     with file(target) as scratch:
-        # A file name that is no UTF-8 comes out as \udcXX: in JSON that is what it says, and no report is lost over it.
-        scratch.write_text(text, encoding="utf-8", errors="backslashreplace")
+        scratch.write_bytes(utf8.encoded(text))
 
 
 def write_json(target: Path, data: Any) -> None:
@@ -215,12 +216,14 @@ def make_folder(folder: Path) -> None:
 def storage_errors(target: Path) -> Iterator[None]:
     """Trouble with the disk while the block writes `target` comes out as a StorageError, one clear line.
 
-    An error that names a file elsewhere is left as it is: the block was about to read that one.
+    An error that names a file elsewhere is left as it is: the block was about to read that one. But no disk is too full to
+    be read: a copy that fails so names its source.
     """
     try:
         yield
     except OSError as error:
-        if error.filename is not None and not _is_ours(Path(os.fsdecode(error.filename)), target):
+        named = None if error.errno in _ONLY_WRITING else error.filename
+        if named is not None and not _is_ours(Path(os.fsdecode(named)), target):
             raise
         raise _as_storage_error(error, target) from error
 

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edgebind import atomic, labels, manifest, onnx_external, preprocess
+from edgebind import atomic, labels, manifest, onnx_external, preprocess, utf8
 from edgebind.closing import Closing
 from edgebind.errors import BackendError, BundleError, OptionError, RecordingError
 from edgebind.labels import LabelBank
@@ -271,7 +271,7 @@ def write(target: Path, description: Manifest, sources: Mapping[str, Path | byte
         for name, source in sources.items():
             _place(scratch / name, source)
         complete = description.with_files({name: sha256(scratch / name) for name in sources})
-        (scratch / manifest.FILE).write_text(complete.to_json(), encoding="utf-8")
+        (scratch / manifest.FILE).write_bytes(utf8.encoded(complete.to_json()))
         verify(scratch)
     return complete
 

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-from edgebind import bundle, drawing, reference
+from edgebind import bundle, drawing, reference, utf8
 from edgebind.calibration import qdq, ranges
 from edgebind.calibration import reference as learning
 from edgebind.calibration.report import evidence, report_page
@@ -48,7 +48,7 @@ def page(
     found = evidence.gather(original.graph, graphs, windows.calibration, windows.held_out)
     report = json.loads(_bytes(files.get(REPORT, b"{}")))
     with drawing.style():
-        return {report_page.FILE: report_page.to_html(description, report, found).encode()}
+        return {report_page.FILE: utf8.encoded(report_page.to_html(description, report, found))}
 
 
 def _bytes(source: Path | bytes) -> bytes:

@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from edgebind import __version__, bundle, manifest, starter
+from edgebind import __version__, bundle, manifest, starter, utf8
 from edgebind import modality as modalities
 from edgebind.calibration import emulation, engine, gate
 from edgebind.calibration import ranges as ranges_
@@ -277,7 +277,7 @@ def _fp16(
 
 
 def _json(report: Mapping[str, Any]) -> bytes:
-    return (json.dumps(report, indent=1, ensure_ascii=False) + "\n").encode()
+    return utf8.encoded(json.dumps(report, indent=1, ensure_ascii=False) + "\n")
 
 
 def _input_of(original: Original) -> tuple[tuple[int, ...], str]:

@@ -12,6 +12,7 @@ calls it a deadlock when one is left out, hence the second. The fields are those
 
 from __future__ import annotations
 
+import contextlib
 import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -108,8 +109,9 @@ def export(folder: Path, out: Path, serving: Serving | None = None, *, name: str
     models = list(_models(folder, description, name, serving or Serving()))
     for model in models:
         _keep_what_is_not_ours(out / model.name, name)
-    for model in models:
-        _write(out / model.name, model, name)
+    with contextlib.ExitStack() as scratches:  # closed from the last to the first: the ensemble takes its place last
+        for model in reversed(models):
+            _write(scratches.enter_context(atomic.directory(out / model.name)), model, name)
     return [model.name for model in models]
 
 
@@ -144,18 +146,17 @@ def _keep_what_is_not_ours(target: Path, name: str) -> None:
         raise StorageError("is a model of another bundle", where=target, got=owner[1], remedy=remedy)
 
 
-def _write(target: Path, model: Model, ensemble: str) -> None:
+def _write(folder: Path, model: Model, ensemble: str) -> None:
     owner = {"key": _OWNER, "value": {"string_value": ensemble}}
-    with atomic.directory(target) as scratch:
-        config = pbtxt.write({**model.config, "parameters": [owner]})
-        (scratch / _CONFIG).write_text(config, encoding="utf-8")
-        for name, source in model.files.items():
-            path = scratch / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            if isinstance(source, str):
-                path.write_text(source, encoding="utf-8")
-            else:
-                shutil.copyfile(source, path)
+    config = pbtxt.write({**model.config, "parameters": [owner]})
+    (folder / _CONFIG).write_text(config, encoding="utf-8")
+    for name, source in model.files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if isinstance(source, str):
+            path.write_text(source, encoding="utf-8")
+        else:
+            shutil.copyfile(source, path)
 
 
 def _models(folder: Path, description: Manifest, name: str, serving: Serving) -> Iterator[Model]:

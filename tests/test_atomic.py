@@ -165,6 +165,18 @@ def test_a_file_name_that_is_no_utf8_comes_back_from_json(tmp_path: Path) -> Non
     assert json.loads((tmp_path / "report.json").read_text(encoding="utf-8")) == [name]
 
 
+def test_a_copy_that_fills_the_disk_is_told_of_the_target(tmp_path: Path) -> None:
+    """`shutil.copyfile` names its source then, which lies on another disk."""
+    with (
+        pytest.raises(StorageError, match=r"bundle: the disk is full") as raised,
+        atomic.directory(tmp_path / "bundle") as scratch,
+    ):
+        (scratch / "half").write_text("")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/elsewhere/encoder.onnx", None, str(scratch / "half"))
+    assert "elsewhere" not in str(raised.value)
+    assert _names(tmp_path) == []
+
+
 # --- before the work --------------------------------------------------------------------------------------------------
 
 

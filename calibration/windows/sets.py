@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from edgebind import atomic
+from edgebind import atomic, utf8
 from edgebind import manifest as manifests
 from edgebind import modality as modalities
 from edgebind.calibration.windows import strata
@@ -80,7 +80,7 @@ class CalibrationSet:
     @property
     def digest(self) -> str:
         """sha256 of all that the set says; two sets of one digest calibrate alike."""
-        return hashlib.sha256(self.to_json().encode()).hexdigest()
+        return hashlib.sha256(utf8.encoded(self.to_json())).hexdigest()
 
     def said(self) -> Units:
         return Units(dict(self.units))
@@ -194,7 +194,7 @@ def sha256_of(path: Path) -> str:
     digest = hashlib.sha256()
     for file in pictures_in(path) if path.is_dir() else [path]:
         if path.is_dir():
-            digest.update(f"{file.name}\0{file.stat().st_size}\0".encode())
+            digest.update(utf8.encoded(f"{file.name}\0{file.stat().st_size}\0"))
         with open(file, "rb") as stream:
             while piece := stream.read(1 << 20):
                 digest.update(piece)

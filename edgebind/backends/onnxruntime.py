@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgebind import cpu, cuda, extras
+from edgebind import cpu, cuda, extras, utf8
 from edgebind.backends.base import Feed, checked, finite
 from edgebind.closing import Closing
 from edgebind.errors import BackendError, MissingDependencyError, OptionError
@@ -121,6 +121,7 @@ def _session(graph: Path, threads: int | None, optimise: bool, providers: Sequen
         raise MissingDependencyError("onnxruntime is not installed", remedy=extras.remedy("cpu")) from error
     if not graph.is_file():
         raise BackendError("no such graph", where=graph)
+    utf8.require(graph)
     if threads is not None and threads < 1:
         raise OptionError("threads out of range", wanted="at least 1", got=threads)
     name = providers[0][0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import importlib
 import os
 import signal
@@ -68,11 +69,15 @@ def _quiet_when_nobody_reads() -> Iterator[None]:
     try:
         yield
     except BrokenPipeError:
-        # What is left in the buffer must not be flushed to nobody.
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, sys.stdout.fileno())
-        os.close(nowhere)
+        _print_to_nobody()
         raise click.exceptions.Exit(0) from None
+
+
+def _print_to_nobody() -> None:
+    """What is left in the buffer of standard output must not be flushed to where it cannot go."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
 
 
 @click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
@@ -105,11 +110,20 @@ def main(arguments: list[str] | None = None, command: click.Command = group, nam
         click.echo(f"edgebind: {error}", err=True)
         return 2
     except OSError as error:
-        if error.filename is None:
+        place = _place(error)
+        if place is None:
             raise
-        click.echo(f"edgebind: {error.filename}: {error.strerror}", err=True)  # a path that may not be looked at
+        click.echo(f"edgebind: {place}: {error.strerror}", err=True)
         return 2
     return 0
+
+
+def _place(error: OSError) -> str | None:
+    """Where the system refused: a path that may not be looked at, or what we print into, as by `> file` on a full disk."""
+    if error.filename is None and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        _print_to_nobody()
+        return "standard output"
+    return error.filename
 
 
 def _line(error: click.ClickException) -> str:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgebind import cuda
+from edgebind import cuda, utf8
 from edgebind.cuda import Device, Sm
 from edgebind.engines import pixels, timing
 from edgebind.engines.flavour import Flavour, Progress, Say, silent, unseen
@@ -84,6 +84,7 @@ def check(job: Job) -> None:
     ------
     OptionError, MissingDependencyError: see `build`.
     """
+    utf8.require(job.graph)
     _check_target(job)
     if not job.flavour.builds_without_gpu:
         job.flavour.require_driver()

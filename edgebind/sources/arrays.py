@@ -1,4 +1,4 @@
-"""NPZ: `times` (n,) int64 nanoseconds, and `samples` (n, channels) SI or `frames` (n, height, width[, 3]).
+"""NPZ: `times` (n,) int64 nanoseconds, and `samples` (n, channels) SI or `frames` (n, height, width[, 3]), unless units are given.
 
 Arrays of Python objects are refused: reading them would run a pickle.
 """
@@ -19,9 +19,10 @@ from edgebind.errors import RecordingError
 from edgebind.manifest import WindowSpec
 from edgebind.signals import NANOSECONDS, Chunk, Times
 from edgebind.sources.checks import Plausible
+from edgebind.sources.columns import CHANNELS
 from edgebind.sources.cutting import even_times, pieces, same_rate
 from edgebind.sources.frames import to_physical
-from edgebind.sources.units import Units
+from edgebind.sources.units import QUANTITIES, TIME, Units
 
 Array = NDArray[Any]
 
@@ -44,7 +45,7 @@ class ArraySource(Closing):
         Parameters
         ----------
         rate_hz: for files without `times`; cameras then fall back to the bundle's rate.
-        units: of a camera's frames, where they are not in SI units.
+        units: of what is not in SI units.
         chunk_seconds: how much of a signal a chunk holds.
         """
         self.path = path
@@ -61,11 +62,19 @@ class ArraySource(Closing):
             yield from self._frames()
             return
         times, values = self._read()
-        samples = values.astype(np.float32)
-        plausible = Plausible(self._spec, self.name)
+        given = self._units.given
+        with np.errstate(over="ignore"):  # too large becomes infinity, which is refused below with its row
+            samples = (values * self._factors()).astype(np.float32) if given else values.astype(np.float32)
+        plausible = Plausible(self._spec, self.name, frozenset(given), in_g=given.get("acc") == "g")
         plausible.check(times, samples, self._row)
         plausible.finish()
         yield from pieces(times, samples, self._chunk, self.name)
+
+    def _factors(self) -> Array:
+        """(channels,), to SI units."""
+        given = self._units.given
+        quantities = [CHANNELS.get(name, ("", 0))[0] for name in self._spec.channels]
+        return np.array([QUANTITIES[name][given[name]] if name in given else 1.0 for name in quantities])
 
     def _frames(self) -> Iterator[Chunk]:
         """One after the other, since an hour of them fits no memory."""
@@ -118,10 +127,11 @@ class ArraySource(Closing):
         if times.dtype.kind not in "ui" or times.shape != (count,):
             got = f"{times.dtype} {times.shape}"
             raise RecordingError("times do not fit", where=self.path, wanted=f"int64 nanoseconds, ({count},)", got=got)
+        stamps = times.astype(np.int64) * int(TIME[self._units.given.get("time", "ns")])
         if self._rate is not None:
-            same_rate(times.astype(np.int64), self._rate, self.name)
+            same_rate(stamps, self._rate, self.name)
             return even_times(0, count, self._rate)
-        return times.astype(np.int64)
+        return stamps
 
     def _check_frame(self, frame: Array, index: int) -> None:
         if frame.dtype.kind == "f" and not np.isfinite(frame).all():

@@ -62,7 +62,7 @@ def open_recording(
         raise RecordingError("no such recording", where=path)
     is_table = modality == "imu" and path.name.lower().endswith(TABLES)
     if units is not None:
-        _check_units(units, modality, path, is_table=is_table)
+        _check_units(units, modality, path)
     if path.suffix.lower() == ".npz" and path.is_file() and "NPZ" in KINDS[modality]:
         return ArraySource(path, modality, spec, rate_hz=rate_hz, units=units, chunk_seconds=chunk_seconds)
     if sensor.is_camera and (path.is_dir() or is_picture(path)):
@@ -77,7 +77,7 @@ def open_recording(
     raise RecordingError(f"not a recording of {modality}", where=path, wanted=KINDS[modality], got=got)
 
 
-def _check_units(units: Units, modality: str, path: Path, *, is_table: bool) -> None:
+def _check_units(units: Units, modality: str, path: Path) -> None:
     own = OF_SENSOR.get(modality, ())
     for quantity, unit in units.given.items():
         if quantity not in own:
@@ -88,5 +88,3 @@ def _check_units(units: Units, modality: str, path: Path, *, is_table: bool) -> 
                 wanted=", ".join(forms) or "no --units",
                 got=f"a recording of {modality}",
             )
-        if modality == "imu" and not is_table:
-            raise OptionError("--units of an IMU is for tables; NPZ is in SI units", where=path)

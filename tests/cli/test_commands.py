@@ -77,6 +77,18 @@ def test_a_reader_that_goes_away_is_no_error(tmp_path: Path, arguments: tuple[st
     assert (done.returncode, done.stderr) == (0, "")
 
 
+@pytest.mark.parametrize("command", ["doctor", "inspect", "run --sensor imu --speed max"])
+def test_output_on_a_full_disk_is_one_line(command: str) -> None:
+    words = [*command.split(), *([str(starter.folder("imu", "fp32"))] if command == "inspect" else [])]
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "edgebind", *words], stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1] == "edgebind: standard output: No space left on device"
+    assert "Traceback" not in done.stderr
+
+
 @pytest.mark.parametrize("closed", [1, 2])
 def test_a_service_without_output_is_served(tmp_path: Path, closed: int) -> None:
     out = tmp_path / "e.npz"

@@ -164,10 +164,26 @@ def test_paths_that_are_no_recording(tmp_path: Path, name: str, modality: str, e
         read(tmp_path / name, modality)
 
 
-def test_units_are_for_tables(tmp_path: Path) -> None:
-    path = npz(tmp_path, times=stamps(400), samples=still(400))
-    with pytest.raises(OptionError, match="--units of an IMU is for tables"):
-        open_recording(path, "imu", spec(), units=units.parse("acc=g"))
+def test_units_of_an_npz(tmp_path: Path) -> None:
+    """The same walk in g, degrees and milliseconds."""
+    samples = still(400) + np.linspace(0, 1, 400, dtype=np.float32)[:, None]
+    expected = list(open_recording(npz(tmp_path, times=stamps(400), samples=samples), "imu", spec()))
+    factors = np.array([9.80665] * 3 + [np.pi / 180] * 3)
+    path = npz(tmp_path, times=stamps(400) // 1_000_000, samples=samples / factors)
+    got = list(open_recording(path, "imu", spec(), units=units.parse("acc=g,gyro=deg/s,time=ms")))
+    np.testing.assert_array_equal([chunk.times[0] for chunk in got], [chunk.times[0] for chunk in expected])
+    np.testing.assert_allclose(
+        np.concatenate([chunk.samples for chunk in got]),
+        np.concatenate([chunk.samples for chunk in expected]),
+        rtol=1e-6,
+    )
+
+
+def test_an_npz_in_g_is_refused_with_what_mends_it(tmp_path: Path) -> None:
+    path = npz(tmp_path, times=stamps(400), samples=still(400) / np.float32(9.80665))
+    with pytest.raises(RecordingError, match="say --units acc=g"):
+        list(open_recording(path, "imu", spec()))
+    assert list(open_recording(path, "imu", spec(), units=units.parse("acc=g")))
 
 
 @pytest.mark.parametrize("rate", [0.0, -1.0, float("nan")])
