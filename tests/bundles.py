@@ -76,6 +76,15 @@ def write(folder: Path, manifest: Manifest = IMU, bank: LabelBank | None = BANK,
     return folder
 
 
+def write_watcher(folder: Path, size: int = 8) -> Path:
+    """Write a bundle that sees pictures: the first numbers of the resized one as a vector."""
+    window = WindowSpec(8.0, 0.125, 0.125, ("red", "green", "blue"), ("grey level",) * 3)
+    preprocess = {"kind": "vision", "size": size, "resize": "squash"}
+    manifest = replace(IMU, modality="vision", window=window, preprocess=preprocess)
+    bundle.write(folder, manifest, {bundle.ENCODER: encoder((3, size, size))})
+    return folder
+
+
 def write_listener(folder: Path) -> Path:
     """Write a bundle that hears: one 2 s clip a window, and the first numbers of its log-mel as a vector."""
     window = WindowSpec(16000.0, 2.0, 1.0, ("pressure",), ("full scale",))

@@ -21,14 +21,16 @@ from numpy.typing import NDArray
 
 from edgebind.errors import RecordingError
 from edgebind.manifest import WindowSpec
+from edgebind.preprocess.videos import Video
 from edgebind.signals import Chunk, Floats, Times, Window
 from edgebind.window import Windower
 
-Sample = NDArray[Any] | str | Chunk | Window
+Sample = NDArray[Any] | str | Chunk | Window | Video
 """What one clip holds, in physical units.
 
 an array    a frame; a sound (channels, n) at 16 kHz; an IMU (6, n) on the grid of `edgebind.modality`, which is 400 Hz
 Chunk       a signal at any rate, with its times: each encoder cuts its own windows, whose mean vector stands for the clip
+Video       a stretch of a file, not yet read: the evaluation says which frames stand for it
 Window      a signal that has been cut by the encoder's own window already
 str         text
 """

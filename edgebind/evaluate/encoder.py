@@ -14,6 +14,7 @@ from edgebind.errors import RecordingError
 from edgebind.evaluate.dataset import Sample
 from edgebind.labels import LabelBank
 from edgebind.manifest import WindowSpec
+from edgebind.preprocess.videos import PUBLISHED, Frames, Sampling, Video
 from edgebind.signals import NANOSECONDS, Chunk, Floats, Window
 from edgebind.window import Windower
 
@@ -52,6 +53,10 @@ class Encoder(Closing):
     """Prompts that it brings with it."""
     shut: Callable[[], None] = lambda: None
     """Lets go of a session or a device."""
+    video: Sampling = PUBLISHED
+    """Which frames stand for a video."""
+    takes_together: int = 1
+    """How many frames of a clip are one input; a clip of another number is seen picture by picture."""
 
     def embed(self, samples: Sequence[Sample], *, batch: int = BATCH, progress: Progress = _silent) -> Floats:
         """Unit vectors of some samples.
@@ -59,7 +64,7 @@ class Encoder(Closing):
         Parameters
         ----------
         samples: in physical units, as `edgebind.evaluate.dataset.Sample` says. A signal that is longer than the encoder's
-            window is cut into windows, and their mean stands for it.
+            window is cut into windows, and their mean stands for it; so does the mean of a video's clips and crops.
         batch: most inputs in one call.
         progress: called after each call.
 
@@ -75,7 +80,7 @@ class Encoder(Closing):
         sums = np.zeros((len(samples), self.dim), np.float32)
         waiting: list[tuple[int, Any]] = []
         for at, sample in enumerate(samples):
-            waiting += [(at, view) for view in views(sample, self.modality, self.window)]
+            waiting += [(at, view) for view in self._views(sample)]
             while len(waiting) >= batch:
                 self._add(sums, waiting[:batch])
                 del waiting[:batch]
@@ -84,6 +89,11 @@ class Encoder(Closing):
             self._add(sums, waiting)
         progress(len(samples), len(samples))
         return unit_rows(sums)
+
+    def _views(self, sample: Sample) -> Sequence[Any]:
+        if isinstance(sample, Video):
+            return _video_views(sample.read(self.video), self.takes_together)
+        return views(sample, self.modality, self.window)
 
     def _add(self, sums: Floats, part: Sequence[tuple[int, Any]]) -> None:
         np.add.at(sums, [at for at, _ in part], self.run([view for _, view in part]))
@@ -120,6 +130,13 @@ def views(sample: Sample, modality: str, spec: WindowSpec) -> list[Any]:
             "a signal without a whole window", where=sample.origin or None, wanted=f"{spec.seconds:g} s", got=got
         )
     return [window.samples for window in found]
+
+
+def _video_views(clips: Frames, together: int) -> list[Any]:
+    """(clips, frames, height, width, 3) -> inputs: clips of one (1, frames, ...), or pictures (height, width, 3)."""
+    if clips.shape[1] == together > 1:
+        return [clip[None] for clip in clips]
+    return [frame for clip in clips for frame in clip]
 
 
 def _on_the_published_grid(samples: Any, spec: WindowSpec) -> Sample:

@@ -17,14 +17,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from edgebind import __version__, extras, manifest, preprocess, starter
 from edgebind import bundle as bundles
 from edgebind.errors import MissingDependencyError, OptionError
 from edgebind.evaluate.encoder import Encoder
 from edgebind.manifest import WindowSpec
-from edgebind.preprocess import Preprocessor
+from edgebind.preprocess import Preprocessor, videos
+from edgebind.preprocess.videos import PUBLISHED, Sampling
 from edgebind.signals import Floats
 
 if TYPE_CHECKING:
@@ -33,7 +32,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Where:
-    """Where encoders run."""
+    """Where encoders run, and what they see of videos."""
 
     backend: str = "auto"
     """Of bundles."""
@@ -41,6 +40,8 @@ class Where:
     """Upper bound, of bundles."""
     device: str = "cpu"
     """Of torch."""
+    video: Sampling = PUBLISHED
+    """Which frames stand for a video."""
 
 
 HERE = Where()
@@ -161,7 +162,10 @@ def _from_bundle(folder: Path, name: str, where: Where) -> Encoder:
         runtime=backend.name,
         logit_scale=of.logit_scale,
         window=of.window,
-        digest=_digest(of.to_json(), backend.name, Path(str(getattr(backend, "graph", ""))).name),
+        digest=_digest(
+            of.to_json(), backend.name, Path(str(getattr(backend, "graph", ""))).name, *_seen(of.modality, where)
+        ),
+        video=where.video,
         run=opened.embed,
         bank=opened.labels,
         shut=opened.close,
@@ -181,7 +185,8 @@ def _from_tower_file(path: Path, name: str, where: Where) -> Encoder:
         runtime="torch",
         logit_scale=info.logit_scale,
         window=info.window,
-        digest=_digest(bundles.sha256(path), where.device),
+        digest=_digest(bundles.sha256(path), where.device, *_seen(info.modality, where)),
+        video=where.video,
         run=_in_torch(module, preprocess.build(info.preprocess), where.device),
         bank=bank,
     )
@@ -189,6 +194,7 @@ def _from_tower_file(path: Path, name: str, where: Where) -> Encoder:
 
 def _from_checkpoint(path: Path, modality: str, name: str, where: Where) -> Encoder:
     from edgebind.models import checkpoint
+    from edgebind.models.clips import takes_together
     from edgebind.models.imagebind import EMBEDDING, logit_scale
 
     tower = checkpoint.load_towers(path, [modality])[modality]
@@ -202,13 +208,17 @@ def _from_checkpoint(path: Path, modality: str, name: str, where: Where) -> Enco
         runtime="torch",
         logit_scale=logit_scale(tower),
         window=WindowSpec.of_imagebind(modality),
-        digest=_digest(*_weight_digests(tower), json.dumps(prepare.to_dict()), where.device),
+        digest=_digest(*_weight_digests(tower), json.dumps(prepare.to_dict()), where.device, *_seen(modality, where)),
+        video=where.video,
+        takes_together=takes_together(tower),
         run=_in_torch(tower, prepare, where.device),
     )
 
 
 def _in_torch(module: nn.Module, prepare: Preprocessor, device: str) -> Callable[[Sequence[Any]], Floats]:
     import torch
+
+    from edgebind.models import clips
 
     try:
         module.to(device).eval()
@@ -218,8 +228,8 @@ def _in_torch(module: nn.Module, prepare: Preprocessor, device: str) -> Callable
 
     @torch.inference_mode()
     def run(samples: Sequence[Any]) -> Floats:
-        inputs = torch.from_numpy(np.stack([prepare(sample) for sample in samples]))
-        rows: Floats = module(inputs.to(device)).float().cpu().numpy()
+        inputs = torch.from_numpy(videos.inputs(samples, prepare))
+        rows: Floats = clips.embed(module, inputs.to(device)).float().cpu().numpy()
         return rows
 
     return run
@@ -230,6 +240,11 @@ def _in_torch(module: nn.Module, prepare: Preprocessor, device: str) -> Callable
 
 def _digest(*parts: str) -> str:
     return hashlib.sha256("\n".join([__version__, *parts]).encode()).hexdigest()
+
+
+def _seen(modality: str, where: Where) -> tuple[str, ...]:
+    """What else changes vectors of videos."""
+    return (repr(where.video),) if modality == "vision" else ()
 
 
 def _weight_digests(module: nn.Module) -> Iterator[str]:

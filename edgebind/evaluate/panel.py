@@ -34,7 +34,7 @@ class Panel(Closing):
         OptionError: a path without a model, or two models of one name.
         BundleError, CheckpointError: a damaged one.
         """
-        self._where, self._text = where, text
+        self.where, self._text = where, text
         self._stack = ExitStack()
         self._opened: dict[tuple[str, str], Encoder] = {}
         self.models = _named(models)
@@ -79,7 +79,7 @@ class Panel(Closing):
     def _given(self) -> Encoder | None:
         if self._text is None:
             return None
-        return self._stack.enter_context(encoders.open_encoder(self._text, "text", where=self._where))
+        return self._stack.enter_context(encoders.open_encoder(self._text, "text", where=self.where))
 
     @cached_property
     def _sentences(self) -> Encoder:
@@ -88,7 +88,7 @@ class Panel(Closing):
     def _open(self, name: str, modality: str) -> Encoder:
         key = (name, modality)
         if key not in self._opened:
-            found = encoders.open_encoder(self.models[name], modality, name=name, where=self._where)
+            found = encoders.open_encoder(self.models[name], modality, name=name, where=self.where)
             self._opened[key] = self._stack.enter_context(found)
         return self._opened[key]
 

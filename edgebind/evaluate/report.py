@@ -17,6 +17,7 @@ from typing import Any
 from edgebind import __version__, atomic
 from edgebind.benchmarks import machine
 from edgebind.evaluate.results import Context, Result, Source
+from edgebind.preprocess.videos import PUBLISHED
 from edgebind.text_table import aligned
 
 FORMAT = "edgebind-evaluation/1"
@@ -50,7 +51,7 @@ def to_dict(context: Context, sources: Sequence[Source], results: Sequence[Resul
         "format": FORMAT,
         "edgebind": __version__,
         "machine": machine.describe(),
-        "options": asdict(context.options),
+        "options": {**asdict(context.options), "video": asdict(context.panel.where.video)},
         "encoders": [
             {
                 "name": one.name,
@@ -203,6 +204,10 @@ def warnings_of(report: Report) -> list[str]:
     limit = report["options"]["limit"]
     if limit is not None:
         found.append(f"at most {limit} clips of each question: published numbers are of all of them")
+    video = report["options"]["video"]
+    if video != asdict(PUBLISHED) and any(one["modality"] == "vision" for one in report["encoders"]):
+        shown = "a video is seen in {clips} clips of {frames} frames, {crops} crops".format(**video)
+        found.append(f"{shown}: published numbers are of {PUBLISHED.clips}, {PUBLISHED.frames} and {PUBLISHED.crops}")
     return found
 
 

@@ -87,16 +87,17 @@ class PatchStem(nn.Module):
 
 
 class StillAsVideo(nn.Module):
-    """Repeats a still picture in time: (batch, 3, height, width) -> (batch, 3, 2, height, width)."""
+    """Repeats a still picture in time: (batch, 3, height, width) -> (batch, 3, 2, height, width). A clip stays what it is."""
 
     def forward(self, picture: Tensor) -> Tensor:
-        return torch.stack([picture, picture], dim=2)
+        return picture if picture.ndim == 5 else torch.stack([picture, picture], dim=2)
 
 
 class VideoStem(nn.Module):
     """Patches of 2 frames x 14 x 14 pixels -> tokens, row by row: (batch, 3, height, width) -> (batch, patches, token).
 
-    Without a LayerNorm: vision's stands before the trunk, behind class token and positions.
+    A clip of two frames is (batch, 3, 2, height, width). Without a LayerNorm: vision's stands before the trunk, behind class
+    token and positions.
     """
 
     def __init__(self, token: int) -> None:
@@ -397,7 +398,10 @@ def make_postprocessor(modality: str, size: Architecture) -> nn.Sequential:
 
 
 class Tower(nn.Module):
-    """One modality's encoder. Its input is (batch, *modality.input_shape), float32 or, of text, int64."""
+    """One modality's encoder. Its input is (batch, *modality.input_shape), float32 or, of text, int64.
+
+    Vision also takes clips of two frames, (batch, 3, 2, 224, 224).
+    """
 
     def __init__(self, modality: str, architecture: Architecture) -> None:
         super().__init__()

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from edgebind.models import clips
 from edgebind.train.nodes import Backed
 
 
@@ -22,11 +23,11 @@ class Cost:
 
 
 def cost_of(tower: nn.Module, example: Tensor) -> Cost:
-    """Count a tower's parameters, and what it computes for the first row of `example`."""
+    """Count a tower's parameters, and what it computes for the first row of `example`: of a video one view."""
     if isinstance(tower, Backed):
         return _of_bundle(tower, example)
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        tower.eval()(example[:1])
+        tower.eval()(clips.seen_by(tower, example[:1])[0])
     return Cost(sum(p.numel() for p in tower.parameters()), counter.get_total_flops() // 2)
 
 
@@ -36,5 +37,5 @@ def _of_bundle(tower: Backed, example: Tensor) -> Cost:
 
     path = tower.bundle.folder / ENCODER
     graph = Graph.read(path)
-    macs = sum(graph.macs(example[:1].numpy(), path).values())
+    macs = sum(graph.macs(clips.seen_by(tower, example[:1])[0].numpy(), path).values())
     return Cost(sum(math.prod(tensor.dims) for tensor in graph.weights.values()), macs)

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from edgebind.models import clips
 from edgebind.train import losses
 from edgebind.train.data.sources import LabelledSource
 from edgebind.train.data.task import Drawn, EdgeSource
@@ -66,8 +67,7 @@ class GraphObjective:
     def _vectors(self, name: str, inputs: Tensor) -> Tensor:
         tower = self.nodes[name]
         with torch.set_grad_enabled(torch.is_grad_enabled() and tower.is_trained):
-            vectors: Tensor = tower.module(inputs.to(self.device))
-        return vectors
+            return clips.embed(tower.module, inputs.to(self.device))
 
     def targets(self, drawn: list[Drawn]) -> list[Tensor]:
         return [one.kinds.to(self.device) for one in drawn]

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from edgebind.models import clips
 from edgebind.signals import Floats
 from edgebind.train import losses
 from edgebind.train.data.sources import LabelledSource
@@ -109,7 +110,7 @@ class LessonObjective:
         )
 
     def embed(self, drawn: Reinforced) -> list[Tensor]:
-        return [self.towers[STUDENT](drawn.inputs.to(self._device))]
+        return [clips.embed(self.towers[STUDENT], drawn.inputs.to(self._device))]
 
     def targets(self, drawn: Reinforced) -> list[Tensor]:
         return [tensor.to(self._device) for tensor in (drawn.teacher, drawn.kinds, drawn.words)]

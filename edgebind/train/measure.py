@@ -17,6 +17,7 @@ from edgebind.evaluate import retrieval
 from edgebind.evaluate.retrieval import DEPTHS
 from edgebind.evaluate.zero_shot import balanced
 from edgebind.labels import class_vectors
+from edgebind.models import clips
 from edgebind.signals import Floats
 from edgebind.train import accuracy
 from edgebind.train.accuracy import Answer
@@ -168,7 +169,8 @@ def vectors_of(objective: GraphObjective, towers: nn.ModuleDict, node: str, inpu
 def rows_of(module: nn.Module, inputs: Tensor, device: torch.device) -> Floats:
     """(items, ...) inputs of a tower -> (items, dim) unit rows, in eval mode."""
     module.eval()
-    parts = [module(inputs[at : at + BATCH].to(device)).float().cpu() for at in range(0, len(inputs), BATCH)]
+    batches = [inputs[at : at + BATCH] for at in range(0, len(inputs), BATCH)]
+    parts = [clips.embed(module, batch.to(device)).float().cpu() for batch in batches]
     rows: Floats = torch.cat(parts).numpy()
     return rows
 

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from edgebind import archive, preprocess
 from edgebind.errors import OptionError, RecordingError
-from edgebind.preprocess import Preprocessor
+from edgebind.preprocess import Preprocessor, videos
 from edgebind.signals import Floats
 from edgebind.train.recipe import Node, Recipe
 
@@ -87,6 +87,12 @@ class Backed(nn.Module):
         from edgebind import bundle
 
         self.bundle = bundle.load(folder, pixels=False)
+
+    def prepare(self, items: Sequence[Any]) -> Tensor:
+        """Samples in physical units -> the encoder's inputs."""
+        if any(videos.is_read(item) for item in items):
+            return torch.from_numpy(videos.inputs(items, lambda item: self.bundle.prepare([item])[0]))
+        return torch.from_numpy(self.bundle.prepare(items))
 
     def forward(self, inputs: Tensor) -> Tensor:
         backend = self.bundle.backend
@@ -197,9 +203,7 @@ def _imagebind(name: str, node: Node) -> NodeTower:
 
 def _bundle(name: str, node: Node) -> NodeTower:
     backed = Backed(Path(node.checkpoint))
-    return NodeTower(
-        name, node, backed, lambda items: torch.from_numpy(backed.bundle.prepare(items)), backed.bundle.manifest.dim
-    )
+    return NodeTower(name, node, backed, backed.prepare, backed.bundle.manifest.dim)
 
 
 def _sentences(name: str, node: Node, encode: Encode | None) -> NodeTower:
@@ -248,5 +252,5 @@ def read_cached(path: Path) -> dict[str, Floats]:
 
 
 def stacked(built: Preprocessor) -> Callable[[Sequence[Any]], Tensor]:
-    """One input at a time -> a batch of them."""
-    return lambda items: torch.from_numpy(np.stack([built(item) for item in items]))
+    """One input at a time -> a batch of them; of videos as `edgebind.preprocess.videos.inputs` has them."""
+    return lambda items: torch.from_numpy(videos.inputs(items, built))

@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from edgebind.calibration import engine, gate, nearness, qdq, ranges
 from edgebind.calibration.batches import Batch, spread
@@ -25,6 +26,9 @@ from edgebind.calibration.graph import Graph
 from edgebind.calibration.nearness import Nearness
 from edgebind.calibration.ranges import Ranges
 from edgebind.calibration.subject import Subject
+from edgebind.evaluate.encoder import unit_rows
+from edgebind.models import clips
+from edgebind.signals import Floats
 from edgebind.train.distil_recipe import Quantisation
 from edgebind.train.fake_quantise import Place, find_places
 from edgebind.train.measure import Measured
@@ -115,18 +119,32 @@ def _drift(stage: Stage, graph: Path, found: Ranges, scratch: Path) -> Drift | N
     held_out, target = stage.held_out(), scratch / "int8.onnx"
     if not held_out:
         return None
-    batches = [Batch(held.variant, stage.student_inputs(held.items).numpy()) for held in held_out]
+    batches = [Batch(held.variant, _as_read(stage.student_inputs(held.items))) for held in held_out]
     qdq.write(graph, found, qdq.TENSORRT, target)
     rows = engine.embed(target, batches, optimise=False)
     comparison = gate.compare(engine.embed(graph, batches, optimise=True), rows, stage.bank)
-    each = np.split(rows, np.cumsum([len(held.items) for held in held_out])[:-1])
-    return Drift(comparison, stage.measured(list(zip(held_out, each, strict=True))))
+    each = np.split(rows, np.cumsum([len(batch.inputs) for batch in batches])[:-1])
+    by_item = [_by_item(part, len(held.items)) for held, part in zip(held_out, each, strict=True)]
+    return Drift(comparison, stage.measured(list(zip(held_out, by_item, strict=True))))
 
 
 def _calibration(stage: Stage) -> Batch:
     how = stage.recipe.quantisation
     drawn = stage.draw(how.windows, np.random.default_rng([stage.recipe.seed, how.windows]))
-    return Batch("items of the training", stage.student_inputs(drawn.items).numpy())
+    return Batch("items of the training", _as_read(stage.student_inputs(drawn.items)))
+
+
+def _as_read(inputs: Tensor) -> NDArray[Any]:
+    """What the graph reads: of videos every frame by itself."""
+    if inputs.ndim == 6:
+        inputs = torch.stack(clips.views(inputs, together=False), dim=1).flatten(0, 1)
+    found: NDArray[Any] = inputs.numpy()
+    return found
+
+
+def _by_item(rows: Floats, items: int) -> Floats:
+    """(items x frames, dim) -> (items, dim): the mean of each item's frames, at unit length again."""
+    return unit_rows(rows.reshape(items, -1, rows.shape[1]).mean(axis=1))
 
 
 def _exported(student: nn.Module, example: NDArray[Any], scratch: Path) -> Path:

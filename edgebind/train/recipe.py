@@ -15,6 +15,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 from edgebind import modality as modalities
 from edgebind.errors import OptionError
+from edgebind.preprocess.videos import Sampling
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -131,6 +132,12 @@ class Node:
     preprocess: dict[str, Any] = field(default_factory=dict)
     augment: dict[str, Any] = field(default_factory=dict)
     """Constants of the modality's augmentation; see its task."""
+    video: Sampling = field(default_factory=Sampling)
+    """Of vision: which frames stand for a video file; `{ clips = 1, frames = 1 }` is the picture in its middle."""
+
+    def __post_init__(self) -> None:
+        if self.modality != "vision" and self.video != Sampling():
+            raise OptionError("only vision reads videos", wanted=f"no video for {self.modality}", got=self.video)
 
 
 @dataclass(frozen=True)

@@ -133,9 +133,14 @@ class Stage:
         identity = {
             "teacher": {**self.teacher.identity, "precision": recipe.teacher.precision},
             **teacher_cache.identify(recipe.data, self.fold),
-            "way of drawing": repr((self.drawn.window, pixels, self.drawn.augment, classes)),
+            "way of drawing": repr((self.drawn.window, pixels, self.drawn.augment, classes, *self._way_of_videos)),
         }
         return TeacherCache(folder / self.stem, recipe.cache, seed=recipe.seed, identity=identity)
+
+    @property
+    def _way_of_videos(self) -> tuple[Any, ...]:
+        """Only of what has any, so that the caches of other sensors stay what they were."""
+        return (asdict(self.drawn.video),) if self.drawn.modality == "vision" else ()
 
     def lesson(self, student: nn.Module, chunks: int) -> LessonObjective:
         """What `student` is told, `chunks` chunks a step; the cache must be full."""

@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from edgebind import bundle, preprocess
@@ -167,7 +166,7 @@ def _bundle(folder: Path) -> OpenTeacher:
         of.modality,
         of.space,
         backed,
-        lambda items: torch.from_numpy(backed.bundle.prepare(items)),
+        backed.prepare,
         of.dim,
         of.window,
         of.preprocess,

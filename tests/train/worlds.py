@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
+import torch
 from PIL import Image
+from torch import nn
 
 SIDE = 32
 BLOBS = 2
@@ -43,3 +46,14 @@ def write(folder: Path, count: int, seed: int = 0) -> Path:
     table = folder / "table.jsonl"
     table.write_text("\n".join(lines) + "\n")
     return table
+
+
+Network = TypeVar("Network", bound=nn.Module)
+
+
+@torch.no_grad()
+def enliven(network: Network) -> Network:
+    """Larger random weights: those that a network begins with let hardly anything of its input through."""
+    for parameter in network.parameters():
+        parameter.add_(torch.randn_like(parameter) * 0.2)
+    return network

@@ -54,7 +54,12 @@ def open(root: Path, split: str = "eval") -> Dataset:
         published=(PUBLISHED,) if split == "eval" else (),
     )
     licence = "labels CC BY 4.0; videos under their authors' terms"
-    return Dataset("AudioSet", (clips,), notes={"split": split, **notes, "licence": licence})
+    asked = downloads.with_the_seen(
+        clips,
+        [each.path for each in found],
+        templates.filled(templates.SOUNDING, [label.lower() for label in classes]),
+    )
+    return Dataset("AudioSet", asked, notes={"split": split, **notes, "licence": licence})
 
 
 def _segments(table: Path, folder: Path, index: dict[str, int]) -> list[_Segment]:

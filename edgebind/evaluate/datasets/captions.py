@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from edgebind.evaluate.dataset import Clip, Pairing, Published
+from edgebind.evaluate.dataset import Clip, Pairing, Published, Sample
 from edgebind.evaluate.datasets import layout
+from edgebind.preprocess.videos import Video
 from edgebind.train.data.samples import load
 
 
@@ -20,11 +21,16 @@ class Described:
     captions: tuple[str, ...]
 
 
+def loader(path: Path, modality: str) -> Callable[[], Sample]:
+    """What a file says to one sensor: to the eye it is a video."""
+    return partial(Video, path) if modality == "vision" else partial(load, path, modality)
+
+
 def pairing(
     name: str, modality: str, root: Path, items: Sequence[Described], published: tuple[Published, ...]
 ) -> Pairing:
     """Every caption is a query of its own; the file it describes is the one right answer."""
-    right = [Clip(layout.below(root, item.path), partial(load, item.path, modality)) for item in items]
+    right = [Clip(layout.below(root, item.path), loader(item.path, modality)) for item in items]
     left: list[Clip] = []
     pairs: list[tuple[int, int]] = []
     for at, item in enumerate(items):

@@ -10,12 +10,16 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
+from edgebind.evaluate.dataset import Classification, Clip
 from edgebind.evaluate.datasets.layout import is_there
-from edgebind.preprocess.videos import pyav
+from edgebind.preprocess import videos
+from edgebind.preprocess.videos import Video, pyav
 
-VIDEO = (".mp4", ".mkv", ".webm", ".mov", ".avi")
+VIDEO = videos.SUFFIXES
 SOUND = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".m4a", *VIDEO)
 """Where a clip is there in several, the first of these is taken."""
 
@@ -90,3 +94,27 @@ def _holds(path: Path, kind: str) -> bool:
     except (av.FFmpegError, ValueError, OSError):
         # Damaged: counted with the absent, and the report says how many there were.
         return False
+
+
+def with_the_seen(
+    heard: Classification, paths: Sequence[Path], prompts: tuple[tuple[str, ...], ...]
+) -> tuple[Classification, ...]:
+    """Sounds, and under the same names and classes what is to be seen in those of the files that hold pictures too.
+
+    Parameters
+    ----------
+    paths: for each clip its file.
+    prompts: for each class what is said of a picture.
+    """
+    rows = [row for row, there in enumerate(readable(paths, "video")) if there]
+    if not rows:
+        return (heard,)
+    seen = replace(
+        heard.only(rows),
+        name=f"{heard.name} seen",
+        modality="vision",
+        clips=[Clip(heard.clips[row].name, partial(Video, paths[row])) for row in rows],
+        prompts=prompts,
+        published=(),
+    )
+    return heard, seen

@@ -27,7 +27,7 @@ from edgebind import resample
 from edgebind.errors import RecordingError
 from edgebind.evaluate.dataset import Classification, Clip, Dataset, Pairing, Published
 from edgebind.evaluate.datasets import layout, templates
-from edgebind.preprocess.videos import read_frame
+from edgebind.preprocess.videos import Video
 
 SPLITS = ("val", "all")
 IMU_FOLDERS = ("v2/imu", "v1/imu", "imu")
@@ -60,7 +60,7 @@ class _Piece:
 
 
 def open(root: Path, split: str = "val") -> Dataset:
-    """Scenarios by motion, and a picture for the motion in the middle of each video that is there.
+    """Scenarios by motion, and what was seen during the motion in the middle of each video that is there.
 
     Every IMU file is read once here, to list only clips without gaps: some seconds for an hour of recording.
 
@@ -126,7 +126,7 @@ def _clip(root: Path, piece: _Piece) -> Clip:
 
 
 def _pairs(root: Path, pieces: Sequence[_Piece]) -> tuple[Pairing, ...]:
-    """For each video that is there the clip in the middle of what was measured, and the frame in the middle of that."""
+    """For each video that is there the clip in the middle of what was measured, and the pictures of the same 5 s."""
     by_video: dict[str, list[_Piece]] = {}
     for piece in pieces:
         by_video.setdefault(piece.video.uid, []).append(piece)
@@ -135,9 +135,9 @@ def _pairs(root: Path, pieces: Sequence[_Piece]) -> tuple[Pairing, ...]:
     left, right = [], []
     for piece, path in both:
         if path is not None:
-            second = (piece.number + 0.5) * _seconds()
+            start, stop = (number * _seconds() for number in (piece.number, piece.number + 1))
             left.append(_clip(root, piece))
-            right.append(Clip(f"{layout.below(root, path)}#{second:g}", partial(read_frame, path, second)))
+            right.append(Clip(f"{layout.below(root, path)}#{start:g}-{stop:g}", partial(Video, path, start, stop)))
     if not left:
         return ()
     return (

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from edgebind.evaluate.dataset import Classification, Clip, Dataset, Published
 from edgebind.evaluate.datasets import downloads, layout, templates
-from edgebind.train.data.samples import load
+from edgebind.preprocess.videos import Video
 
 SPLITS = ("val",)
 LISTS = ("annotations/val.csv", "val.csv", "annotations/validate.csv", "validate.csv")
@@ -20,7 +20,7 @@ PUBLISHED = Published("top1", random=0.25, imagebind=50.0, supervised=89.9)
 
 
 def open(root: Path, split: str = "val") -> Dataset:
-    """The validation videos in `root`; each is seen by its middle frame.
+    """The validation videos in `root`.
 
     Raises
     ------
@@ -36,15 +36,14 @@ def open(root: Path, split: str = "val") -> Dataset:
     clips = Classification(
         name="Kinetics-400",
         modality="vision",
-        clips=[Clip(layout.below(root, path), partial(load, path, "vision")) for path, _ in found],
+        clips=[Clip(layout.below(root, path), partial(Video, path)) for path, _ in found],
         targets=tuple((classes.index(label),) for _, label in found),
         classes=classes,
         prompts=templates.filled(templates.ACTION, classes),
         published=(PUBLISHED,),
     )
-    protocol = "a video is seen by its middle frame; ImageBind saw clips of 2 s"
     licence = "list CC BY 4.0; videos under their authors' terms"
-    return Dataset("Kinetics-400", (clips,), notes={"split": split, **notes, "protocol": protocol, "licence": licence})
+    return Dataset("Kinetics-400", (clips,), notes={"split": split, **notes, "licence": licence})
 
 
 def _file(files: downloads.Downloads, row: layout.Row, table: Path) -> Path:

@@ -33,7 +33,7 @@ PUBLISHED = {
 
 
 def open(root: Path, split: str = "1k-A") -> Dataset:
-    """Captions against sounds and against middle frames; the same clip has the same name in both, so they can be added.
+    """Captions against sounds and against pictures; the same clip has the same name in both, so they can be added.
 
     Raises
     ------
@@ -41,10 +41,7 @@ def open(root: Path, split: str = "1k-A") -> Dataset:
     MissingDependencyError: PyAV is not installed.
     """
     listed = _described(layout.first_that_exists(root, *LISTS), root)
-    notes = {
-        "split": split,
-        "protocol": "text to video; a video is seen by its middle frame, ImageBind saw clips of 2 s",
-    }
+    notes = {"split": split, "protocol": "text to video"}
     pairings: list[Pairing] = []
     for modality, kind in (("vision", "video"), ("audio", "audio")):
         found, said = layout.present(listed, lambda item: item.path, root, partial(downloads.readable, kind=kind))

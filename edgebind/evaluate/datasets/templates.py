@@ -37,6 +37,12 @@ AUDIO = (
     "you can hear {}.",
     "{} in the background.",
 )
+SOUNDING = (
+    "a video of {}.",
+    "a photo of {}.",
+    "something that makes the sound of {}.",
+    "a scene with {}.",
+)
 DEPTH = (
     "a depth map of a {}.",
     "a depth picture of a {}.",

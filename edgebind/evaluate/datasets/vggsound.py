@@ -43,7 +43,9 @@ def open(root: Path, split: str = "test") -> Dataset:
         published=(PUBLISHED,) if split == "test" else (),
     )
     licence = "list CC BY 4.0; videos under their authors' terms"
-    return Dataset("VGGSound", (clips,), notes={"split": split, **notes, "licence": licence})
+    prompts = templates.filled(templates.SOUNDING, classes)
+    asked = downloads.with_the_seen(clips, [path for path, _ in found], prompts)
+    return Dataset("VGGSound", asked, notes={"split": split, **notes, "licence": licence})
 
 
 def _file(files: downloads.Downloads, youtube_id: str, start: str, table: Path) -> Path:

@@ -74,7 +74,8 @@ class ClassesTask:
         return [Samples([self._load(item) for item in self._held_out], labels, names.__getitem__)]
 
     def _load(self, item: Item) -> object:
-        return self._kept.load(item.path, lambda: samples.load(item.path, self._tower.node.modality))
+        node = self._tower.node
+        return self._kept.load(item.path, lambda: samples.load(item.path, node.modality, node.video))
 
 
 def read(data: Data) -> list[Item]:

@@ -21,12 +21,13 @@ from typing import Any
 import numpy as np
 
 from edgebind.errors import OptionError, RecordingError
+from edgebind.preprocess import videos
 from edgebind.train.data import samples
 from edgebind.train.data.aligned import bender, draw_geometry
 from edgebind.train.data.shards import Record, Shards
 from edgebind.train.data.task import Drawn
 from edgebind.train.nodes import NodeTower
-from edgebind.train.recipe import Alignment, Data, Edge
+from edgebind.train.recipe import Alignment, Data, Edge, Node
 
 
 @dataclass(frozen=True)
@@ -70,11 +71,10 @@ class PairSource:
 
     def __init__(self, edge: Edge | Alignment, left: NodeTower, right: NodeTower, fold: int | None) -> None:
         self._ends = _Ends(left, right)
-        modalities_ = (left.node.modality, right.node.modality)
         self._learned: list[Pair] = []
         self._held_out: list[Pair] = []
         for data in edge.data:
-            for pair, held in _split(data, read(data, *modalities_), fold):
+            for pair, held in _split(data, read(data, left.node, right.node), fold):
                 (self._held_out if held else self._learned).append(pair)
         self._kept = samples.Kept()
         if not self._learned and fold is not None:
@@ -114,18 +114,18 @@ class ShardSource:
     def __init__(self, data: Data, left: NodeTower, right: NodeTower, seed: int) -> None:
         self._ends = _Ends(left, right)
         self._shards = Shards(sorted(Path(data.path).glob("*.tar")), seed=seed)
-        self._names = tuple(tower.node.modality for tower in (left, right))
+        self._nodes = (left.node, right.node)
 
     def draw(self, first: int, size: int, rng: np.random.Generator) -> Drawn:
         """Records `first` to `first + size` of the run."""
         records = self._shards.take(first, size)
-        loaded = [(_decode(record, self._names[0]), _decode(record, self._names[1])) for record in records]
+        loaded = [(_decode(record, self._nodes[0]), _decode(record, self._nodes[1])) for record in records]
         names = [str(record["__key__"]) for record in records]
         kinds = [(first + at) % len(self._shards) for at in range(size)]
         return self._ends.drawn([self._ends.bent(pair, rng) for pair in loaded], kinds, names)
 
 
-def read(data: Data, left: str, right: str) -> list[Pair]:
+def read(data: Data, left: Node, right: Node) -> list[Pair]:
     """All pairs of one folder or table, in the order of their names.
 
     Raises
@@ -152,7 +152,7 @@ def _split(data: Data, pairs: list[Pair], fold: int | None) -> list[tuple[Pair, 
     return [(pair, pair.group in data.held_out(fold)) for pair in pairs]
 
 
-def _read_folders(data: Data, left: str, right: str) -> list[Pair]:
+def _read_folders(data: Data, left: Node, right: Node) -> list[Pair]:
     if len(data.folders) != 2:
         raise OptionError("two folders are wanted", where=data.path, wanted='folders = ["ir", "vi"]', got=data.folders)
     ones, others = (_by_stem(Path(data.path) / name) for name in data.folders)
@@ -168,17 +168,18 @@ def _by_stem(folder: Path) -> dict[str, Path]:
     return {str(p.relative_to(folder).with_suffix("")): p for p in sorted(folder.rglob("*")) if p.is_file()}
 
 
-def _read_table(data: Data, left: str, right: str) -> list[Pair]:
+def _read_table(data: Data, left: Node, right: Node) -> list[Pair]:
     path, found = Path(data.path), []
+    ends = (left.modality, right.modality)
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except OSError as error:
         raise RecordingError(f"cannot be read: {error.strerror or error}", where=path) from error
     for number, line in enumerate(lines, 1):
         if line.strip():
-            row = _row(line, f"{path}, line {number}", left, right)
-            loads = tuple(_loader_of(row[end], path.parent, end) for end in (left, right))
-            found.append(Pair(f"{number:06} {row[left]}", str(row.get("group", "")), (loads[0], loads[1])))
+            row = _row(line, f"{path}, line {number}", *ends)
+            loads = tuple(_loader_of(row[node.modality], path.parent, node) for node in (left, right))
+            found.append(Pair(f"{number:06} {row[ends[0]]}", str(row.get("group", "")), (loads[0], loads[1])))
     return found
 
 
@@ -193,17 +194,17 @@ def _row(line: str, where: str, left: str, right: str) -> dict[str, Any]:
     return dict(row)
 
 
-def _loader_of(value: str, folder: Path, modality: str) -> Callable[[], Any]:
-    return (lambda: value) if modality == "text" else _loader(folder / value, modality)
+def _loader_of(value: str, folder: Path, node: Node) -> Callable[[], Any]:
+    return (lambda: value) if node.modality == "text" else _loader(folder / value, node)
 
 
-def _loader(path: Path, modality: str) -> Callable[[], Any]:
-    return lambda: samples.load(path, modality)
+def _loader(path: Path, node: Node) -> Callable[[], Any]:
+    return lambda: samples.load(path, node.modality, node.video)
 
 
-def _decode(record: Record, modality: str) -> Any:
+def _decode(record: Record, node: Node) -> Any:
     """A record's sample of one modality: the bytes behind `<modality>.<format>`."""
-    name = str(record["__key__"])
+    name, modality = str(record["__key__"]), node.modality
     keys = [key for key in record if key.split(".")[0] == modality]
     if len(keys) != 1:
         got = ", ".join(key for key in record if not key.startswith("__"))
@@ -213,10 +214,12 @@ def _decode(record: Record, modality: str) -> Any:
         return data.decode("utf-8")
     if kind == "npy":
         return samples.read_array(io.BytesIO(data), name)
+    if modality == "vision" and f".{kind.lower()}" in videos.SUFFIXES:
+        return videos.read(Path(name), node.video, data)
     from edgebind.preprocess.images import decode_image
 
     return decode_image(data, name)
 
 
-READERS: dict[str, Callable[[Data, str, str], list[Pair]]] = {"folders": _read_folders, "table": _read_table}
+READERS: dict[str, Callable[[Data, Node, Node], list[Pair]]] = {"folders": _read_folders, "table": _read_table}
 """Layouts that are listed as a whole; `webdataset` is read as a stream."""

@@ -1,6 +1,7 @@
 """A file -> samples in physical units, whatever the sensor; and the memory that spares a second reading.
 
-picture    as everywhere in edgebind: 8-bit, 16-bit counts, float; of a video the frame in its middle
+picture    as everywhere in edgebind: 8-bit, 16-bit counts, float
+video      uint8 (clips, frames, height, width, 3) as the node's `video` says, or the picture in its middle
 sound      float32 (channels, n) at full scale and the tower's rate
 .npy       samples as they are: (6, length) of an IMU in m/s² and rad/s, (height, width) of depth in metres
 text       what the file says
@@ -17,10 +18,11 @@ import numpy as np
 
 from edgebind import modality as modalities
 from edgebind.errors import RecordingError
+from edgebind.preprocess import videos
+from edgebind.preprocess.videos import MIDDLE, Sampling
 
 KEPT_BYTES = 1 << 30
 """Decoded samples that stay in memory; what does not fit is read again each time."""
-VIDEOS = (".mp4", ".mkv", ".mov", ".avi", ".webm")
 
 
 class Kept:
@@ -42,8 +44,8 @@ class Kept:
         return sample
 
 
-def load(path: Path, modality: str) -> Any:
-    """One file -> samples in physical units.
+def load(path: Path, modality: str, video: Sampling = MIDDLE) -> Any:
+    """One file -> samples in physical units; `video` says which frames stand for a video.
 
     Raises
     ------
@@ -56,10 +58,8 @@ def load(path: Path, modality: str) -> Any:
         return _sound(path)
     if modality == "text":
         return path.read_text(encoding="utf-8")
-    if modality == "vision" and path.suffix.lower() in VIDEOS:
-        from edgebind.preprocess.videos import read_frame
-
-        return read_frame(path)
+    if modality == "vision" and path.suffix.lower() in videos.SUFFIXES:
+        return videos.read(path, video)
     if modalities.get(modality).is_camera:
         from edgebind.preprocess.images import read_image
 

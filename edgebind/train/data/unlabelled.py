@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -138,23 +139,20 @@ def _read_files(data: Data, node: Node) -> list[Item]:
     if not root.is_dir():
         raise RecordingError("no such folder", where=root)
     paths = sorted(path for path in root.rglob("*") if path.is_file() and not path.name.startswith("."))
-    return [Item(str(path), _folder(path, root), str(path), _loader(path, node.modality)) for path in paths]
+    return [
+        Item(str(path), _folder(path, root), str(path), partial(samples.load, path, node.modality, node.video))
+        for path in paths
+    ]
 
 
 def _folder(path: Path, root: Path) -> str:
     return path.parent.relative_to(root).as_posix()
 
 
-def _loader(path: Path, modality: str) -> Callable[[], Any]:
-    return lambda: samples.load(path, modality)
-
-
 def _read_pairs(data: Data, node: Node) -> list[Item]:
     """Of each pair the student's end alone."""
     own = replace(data, folders=(data.folders[0],) * 2) if data.folders else data
-    return [
-        Item(pair.name, pair.group, pair.name, pair.load[0]) for pair in pairs.read(own, node.modality, node.modality)
-    ]
+    return [Item(pair.name, pair.group, pair.name, pair.load[0]) for pair in pairs.read(own, node, node)]
 
 
 READERS: dict[str, Callable[[Data, Node], list[Item]]] = {

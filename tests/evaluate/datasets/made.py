@@ -17,6 +17,7 @@ from PIL import Image
 from edgebind import modality as modalities
 from edgebind import preprocess
 from edgebind.evaluate.dataset import Classification, Clip, Pairing
+from edgebind.preprocess.videos import MIDDLE, Video
 
 # --- files ------------------------------------------------------------------------------------------------------------
 
@@ -91,15 +92,18 @@ def loudest_hertz(samples: NDArray[np.float32], rate: int) -> float:
 
 
 def array(clip: Clip) -> NDArray[Any]:
-    """What the clip loads, which is no text."""
+    """What the clip loads, which is no text; of a video the picture in its middle."""
     loaded = clip.load()
+    if isinstance(loaded, Video):
+        return loaded.read(MIDDLE)[0, 0]
     assert isinstance(loaded, np.ndarray)
     return loaded
 
 
 def goes_through(clip: Clip, modality: str) -> NDArray[Any]:
     """The model input of a clip: the modality's own preprocessor must take what the clip loads."""
-    ready = preprocess.for_imagebind(modality)(clip.load())  # type: ignore[arg-type]
+    loaded = clip.load()
+    ready = preprocess.for_imagebind(modality)(array(clip) if isinstance(loaded, Video) else loaded)  # type: ignore[arg-type]
     assert ready.shape == modalities.get(modality).input_shape
     assert str(ready.dtype) == modalities.get(modality).input_dtype
     return ready

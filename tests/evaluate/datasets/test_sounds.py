@@ -8,12 +8,13 @@ import pytest
 
 from edgebind.errors import RecordingError
 from edgebind.evaluate.datasets import open_dataset
+from edgebind.preprocess.videos import Video
 from tests.evaluate.datasets import made, trees
 
 
 def test_a_clip_of_audioset_has_all_its_classes(tmp_path: Path) -> None:
     trees.audioset(tmp_path)
-    (task,) = open_dataset(f"audioset:{tmp_path}").classifications
+    task, _ = open_dataset(f"audioset:{tmp_path}").classifications
     assert task.classes == ("Speech", "Male speech, man speaking", "Music")
     assert task.targets == ((0, 1), (2,), (0, 2))
     assert [clip.name for clip in task.clips] == [
@@ -24,6 +25,19 @@ def test_a_clip_of_audioset_has_all_its_classes(tmp_path: Path) -> None:
     assert "a sound of male speech, man speaking." in task.prompts[1]
     video = made.array(task.clips[2])
     assert made.loudest_hertz(video, 16000) == pytest.approx(440.0, abs=2)
+
+
+@pytest.mark.parametrize("name", ["audioset", "vggsound"])
+def test_what_sounds_is_also_seen_where_the_file_holds_pictures(name: str, tmp_path: Path) -> None:
+    trees.TREES[name](tmp_path)
+    heard, seen = open_dataset(f"{name}:{tmp_path}").classifications
+    assert (heard.modality, seen.modality) == ("audio", "vision")
+    assert seen.classes == heard.classes, "so that an evaluation can add their vectors"
+    (row,) = (at for at, clip in enumerate(heard.clips) if clip.name.endswith(".mp4"))
+    assert [clip.name for clip in seen.clips] == [heard.clips[row].name]
+    assert seen.targets == (heard.targets[row],)
+    assert isinstance(seen.clips[0].load(), Video)
+    assert seen.published == ()
 
 
 def test_the_balanced_segments_have_no_published_number(tmp_path: Path) -> None:
@@ -57,7 +71,7 @@ def test_a_video_without_sound_is_counted_as_absent(tmp_path: Path) -> None:
 
 def test_vggsound_judges_its_test_split_among_all_classes(tmp_path: Path) -> None:
     trees.vggsound(tmp_path)
-    (task,) = open_dataset(f"vggsound:{tmp_path}").classifications
+    task, _ = open_dataset(f"vggsound:{tmp_path}").classifications
     assert task.classes == ("bird chirping, tweeting", "people marching", "waterfall burbling")
     assert task.targets == ((1,), (0,))
     assert made.loudest_hertz(made.array(task.clips[1]), 16000) == pytest.approx(1000.0, abs=1)

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from edgebind.errors import OptionError, RecordingError
+from edgebind.preprocess.videos import Sampling
 from edgebind.train import bind, recipe
 from edgebind.train.data import samples
 from edgebind.train.recipe import Recipe
@@ -108,7 +109,7 @@ def test_a_sound_that_is_none_names_its_file(tmp_path: Path) -> None:
         bind.bind(replace(plan, edges=(replace(plan.edges[0], data=(data,)),)), _encode)
 
 
-def test_the_middle_of_a_video(tmp_path: Path) -> None:
+def test_a_video_is_its_middle_or_clips(tmp_path: Path) -> None:
     av = pytest.importorskip("av")
     with av.open(str(tmp_path / "clip.mp4"), "w") as container:
         stream = container.add_stream("mpeg4", rate=10)
@@ -120,6 +121,8 @@ def test_the_middle_of_a_video(tmp_path: Path) -> None:
     frame = samples.load(tmp_path / "clip.mp4", "vision")
     assert frame.shape == (48, 64, 3)
     assert abs(float(frame.mean()) - 100) < 15
+    clips = samples.load(tmp_path / "clip.mp4", "vision", Sampling(clips=3, seconds=0.5))
+    assert clips.shape == (3, 2, 48, 64, 3)
     (tmp_path / "broken.mp4").write_bytes((tmp_path / "clip.mp4").read_bytes()[:200])
     with pytest.raises(RecordingError, match=r"broken\.mp4: is no video, or damaged"):
         samples.load(tmp_path / "broken.mp4", "vision")

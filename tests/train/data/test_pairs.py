@@ -24,6 +24,7 @@ from tests.train import worlds
 
 THERMAL = Node("thermal", "thermal-xs")
 VISION = Node("vision", "vision-s")
+TEXT = Node("text", "sentences", frozen=True)
 
 
 def _as_it_is(modality: str, node: Node) -> NodeTower:
@@ -154,7 +155,7 @@ def test_a_picture_that_is_none_is_named_when_it_is_read(table: Path) -> None:
 
 
 def test_a_text_in_a_table_is_the_text(table: Path) -> None:
-    loads = [pair.load[1]() for pair in pairs.read(Data("table", str(table)), "thermal", "text")]
+    loads = [pair.load[1]() for pair in pairs.read(Data("table", str(table)), THERMAL, TEXT)]
     assert loads[:2] == ["scene 0", "scene 1"]
 
 
