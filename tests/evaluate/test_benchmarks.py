@@ -22,7 +22,7 @@ from edgebind.models import checkpoint, imagebind  # noqa: E402  (they need torc
 
 EXPECTED = {
     "audiocaps": ["AudioCaps test: text to audio", "AudioCaps test: audio to text"],
-    "audioset": ["AudioSet eval"],
+    "audioset": ["AudioSet eval", "AudioSet eval seen", "AudioSet eval: audio+vision"],
     "clotho": ["Clotho evaluation: text to audio", "Clotho evaluation: audio to text"],
     "ego4d": [
         "Ego4D scenarios val",
@@ -43,7 +43,7 @@ EXPECTED = {
     "nyuv2": ["NYU-v2 depth", "NYU-v2 pairs: depth to vision", "NYU-v2 pairs: vision to depth"],
     "places365": ["Places365"],
     "sunrgbd": ["SUN RGB-D depth", "SUN RGB-D pairs: depth to vision", "SUN RGB-D pairs: vision to depth"],
-    "vggsound": ["VGGSound test"],
+    "vggsound": ["VGGSound test", "VGGSound test seen", "VGGSound test: audio+vision"],
 }
 
 

@@ -18,6 +18,7 @@ from edgebind.evaluate import page, plots, report
 from edgebind.evaluate.dataset import Published
 from edgebind.evaluate.report import Report
 from edgebind.evaluate.results import Result
+from edgebind.preprocess.videos import PUBLISHED
 
 ESC = (Published("top1", random=2.75, text_paired=68.6, imagebind=66.9, supervised=97.0),)
 CLASSES = ["dog", "sea_waves", "rain <3"]
@@ -78,7 +79,7 @@ def found() -> Report:
         "format": report.FORMAT,
         "edgebind": "0",
         "machine": {"cpu": "a <fast> one"},
-        "options": {"limit": 100},
+        "options": {"limit": 100, "video": asdict(PUBLISHED)},
         "encoders": [
             {
                 "name": name,
