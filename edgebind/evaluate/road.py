@@ -57,7 +57,7 @@ def run(request: Request, progress: Progress = lambda stage, step, steps: None) 
     drawing.require()
     if "few-shot" in request.options.tasks:
         few_shot.require()
-    atomic.make_folder(request.out)
+    atomic.require_place(request.out)
     with Panel(request.models, text=request.text, where=request.where) as panel:
         context = Context(panel, Store(request.cache or request.out / VECTORS, progress), request.options)
         sources = told_apart([_opened(spec) for spec in dict.fromkeys(request.on)])

@@ -179,7 +179,7 @@ def decode_image(data: bytes, path: str | PathLike[str], *, upright: bool = True
             _refuse_size(picture.size, path)
             return _pixels(_turned(picture) if upright else picture, path)
     except (image.DecompressionBombError, image.DecompressionBombWarning) as error:
-        raise _too_large("its header", path) from error
+        raise _too_large("more, by its header", path) from error
     except image.UnidentifiedImageError as error:
         raise RecordingError("is no picture", where=path, wanted="PNG, JPEG, TIFF, BMP, WebP or PGM") from error
     except _DAMAGE as error:

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 import pytest
 
-from edgebind import cli
+from edgebind import cli, starter
 from edgebind.cli.options import Output
 
 WRITTEN = {"--out", "--html", "--trtexec", "--cache", "--triton"}
@@ -45,3 +45,18 @@ def test_bench_measures_nothing_that_it_cannot_keep(
     (tmp_path / "file").write_text("")
     assert cli.main(["bench", option, str(tmp_path / "file" / "bench")]) == 2
     assert "a part of the path is a file" in capsys.readouterr().err
+
+
+def test_an_evaluation_that_cannot_begin_leaves_no_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("matplotlib")
+    pytest.importorskip("sklearn")
+    arguments = [
+        str(starter.folder("imu", "fp32")),
+        "--on",
+        f"hapt:{tmp_path / 'nowhere'}",
+        "--out",
+        str(tmp_path / "e"),
+    ]
+    assert cli.main(["evaluate", *arguments]) == 2
+    assert "no such folder" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
