@@ -8,6 +8,7 @@ network's border only, and wants them cast there: hence Cast before Transpose.
 
 from __future__ import annotations
 
+import mmap
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -34,7 +35,7 @@ def in_front_of(graph: Path, tail: Tail) -> bytes:
     BundleError: no readable ONNX graph, or one whose input is not what `tail` makes.
     """
     try:
-        return b"".join(_model(memoryview(graph.read_bytes()), tail))
+        return b"".join(_model(_mapped(graph), tail))
     except _UnfitError as error:
         height, width, channels = tail.shape
         wanted = f"float32 (batch, {channels}, {height}, {width})"
@@ -43,6 +44,12 @@ def in_front_of(graph: Path, tail: Tail) -> bytes:
         ) from error
     except (IndexError, ValueError, UnicodeDecodeError) as error:
         raise BundleError("not a readable ONNX graph", where=graph, remedy="export the bundle again") from error
+
+
+def _mapped(graph: Path) -> memoryview:
+    """The file's bytes without a copy of them: an encoder may be as large as a small board's free memory."""
+    with open(graph, "rb") as file:
+        return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
 
 
 class _UnfitError(Exception):
