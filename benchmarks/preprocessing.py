@@ -2,7 +2,7 @@
 
 A picture's preprocessing ends in arithmetic on single pixels (`edgebind.preprocess.tail`), which an engine can do from 8-bit
 pixels on. Timed here: the whole of it, for a frame of 640 x 480; and from the pixels to the memory that the GPU copies from, once
-with that arithmetic and once without. The rest, above all resizing, stays on the processor either way.
+with that arithmetic and once without. An engine for frames of one size resizes them too: then copying them is all that is left.
 
 python -m edgebind.benchmarks.preprocessing
 """
@@ -28,7 +28,8 @@ MODALITIES = ("vision", "thermal", "depth", "audio", "imu")
 
 def measure(name: str, rounds: int = ROUNDS) -> dict[str, float]:
     """Of ImageBind's preprocessing of that modality, a window: `whole_ms` of the processor, `floats_kb` that it makes; for pictures of
-    8 bits also `pixels_kb`, and `saved_ms_<batch>` that taking pixels would save."""
+    8 bits also `pixels_kb` and `saved_ms_<batch>`, which taking pixels would save, `frame_kb` and `left_ms`, which taking frames
+    would leave."""
     made, sample = preprocess.for_imagebind(name), _sample(name)
     found = {"whole_ms": _ms(lambda: made(sample), rounds), "floats_kb": made(sample).nbytes / 1e3}
     if sample.dtype == np.uint8:
@@ -36,6 +37,8 @@ def measure(name: str, rounds: int = ROUNDS) -> dict[str, float]:
         tail = Tail(made(sample).shape[1], (0.45,) * channels, (0.27,) * channels)
         found["pixels_kb"] = float(np.prod(tail.shape)) / 1e3
         found |= {f"saved_ms_{batch}": _saved(tail, batch, rounds) for batch in BATCHES}
+        room = np.zeros_like(sample)
+        found |= {"frame_kb": sample.nbytes / 1e3, "left_ms": _ms(lambda: np.copyto(room, sample), rounds)}
     return found
 
 
@@ -72,11 +75,13 @@ def _ms(call: Callable[[], object], rounds: int) -> float:
 @click.option("--rounds", type=click.IntRange(1), default=ROUNDS, show_default=True, help="Calls of each.")
 def main(rounds: int) -> None:
     """Print a line for each modality: milliseconds of the processor, and kilobytes, a window."""
-    keys = ["whole_ms", "floats_kb", "pixels_kb", *(f"saved_ms_{batch}" for batch in BATCHES)]
-    rows = [["", "whole ms", "floats kB", "pixels kB", *(f"saved ms, batch {batch}" for batch in BATCHES)]]
+    saved = [(f"saved_ms_{batch}", f"saved ms, batch {batch}") for batch in BATCHES]
+    sizes = [("whole_ms", "whole ms"), ("floats_kb", "floats kB"), ("pixels_kb", "pixels kB")]
+    columns = [*sizes, *saved, ("frame_kb", "frame kB"), ("left_ms", "left ms")]
+    rows = [["", *(title for _, title in columns)]]
     for name in MODALITIES:
         found = measure(name, rounds)
-        rows.append([name, *(f"{found[key]:.3g}" if key in found else "-" for key in keys)])
+        rows.append([name, *(f"{found[key]:.3g}" if key in found else "-" for key, _ in columns)])
     click.echo("\n".join(aligned(rows)))
 
 

@@ -17,7 +17,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -63,7 +63,7 @@ class Bundle(Closing):
         self._preprocess = preprocess.build(description.preprocess)
         made = self._preprocess
         self._batch = made.batch if isinstance(made, preprocess.BatchPreprocessor) else None
-        self._pixels_of = made.pixels if isinstance(made, preprocess.PixelPreprocessor) else None
+        self._picture = made if isinstance(made, preprocess.PixelPreprocessor) else None
         self._backend_name = backend
         self._threads = threads
         self._pixels = pixels
@@ -125,11 +125,12 @@ class Bundle(Closing):
         Raises
         ------
         BackendError: the bundle has been closed, or the encoder cannot be run here.
-        OptionError, RecordingError: as `prepare`.
+        OptionError, RecordingError: as `prepare`, or frames of another size than its engine was built for.
         """
         backend = self.backend
-        if backend.takes_pixels and self._pixels_of is not None:
-            return {backend.input_name: self._one_by_one(windows, self._pixels_of)}
+        if backend.takes_pixels and self._picture is not None:
+            made = self._picture.pixels if backend.frame is None else partial(_framed, self._picture, backend.frame)
+            return {backend.input_name: self._one_by_one(windows, made)}
         return {backend.input_name: self.prepare(windows)}
 
     def _one_by_one(self, windows: Windows, prepare: Callable[[Samples], Samples]) -> Samples:
@@ -170,6 +171,15 @@ class Bundle(Closing):
     def __repr__(self) -> str:
         of = self.manifest
         return f"<Bundle {of.space} {of.modality} {of.precision}, {of.dim} dimensions, {len(self.labels)} labels>"
+
+
+def _framed(picture: preprocess.PixelPreprocessor, size: tuple[int, int], samples: Samples) -> Samples:
+    frame = picture.frame(samples)
+    if frame.shape[:2] != size:
+        wanted, got = (f"{width} x {height}" for height, width in (size, frame.shape[:2]))
+        remedy = "build one without --frame, or take --backend tensorrt-floats"
+        raise RecordingError("the engine was built for frames of another size", wanted=wanted, got=got, remedy=remedy)
+    return frame
 
 
 def _prepared(window: Window | Samples, prepare: Callable[[Samples], Samples]) -> Samples:

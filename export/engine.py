@@ -16,7 +16,9 @@ from edgebind.cuda import Device, Sm
 from edgebind.engines import EngineFile, engine_for
 from edgebind.engines.flavour import Flavour, Progress, Say, load_flavour, silent, unseen
 from edgebind.engines.key import Options, Profile
+from edgebind.engines.pixels import Front
 from edgebind.errors import MissingDependencyError, OptionError
+from edgebind.manifest import Manifest
 
 
 def parse_target(text: str) -> Sm:
@@ -89,6 +91,7 @@ def build(
     profiles: tuple[Profile, ...],
     options: Options,
     floats: bool = False,
+    frame: tuple[int, int] | None = None,
     out: Path | None = None,
     progress: Progress = unseen,
     say: Say = silent,
@@ -98,9 +101,11 @@ def build(
     Parameters
     ----------
     floats: take the encoder's own input where 8-bit pixels could be taken too, and the end of the preprocessing be done on the GPU.
+    frame: height and width of frames that the engine resizes too; None leaves that to the host.
 
     Raises
     ------
+    OptionError: `frame` with `floats`, or for an encoder into which no 8-bit frames come.
     BundleError: the bundle is incomplete or altered.
     OptionError, MissingDependencyError, BackendError, StorageError: see `edgebind.engines.engine_for`.
     """
@@ -115,6 +120,30 @@ def build(
         flavour=site.flavour,
         options=options,
         sms=site.sms,
-        tail=None if floats else preprocess.tail_of(manifest.preprocess),
+        front=_front(folder, manifest, floats, frame),
         say=say,
     )
+
+
+def _front(folder: Path, manifest: Manifest, floats: bool, frame: tuple[int, int] | None) -> Front | None:
+    """What of the preprocessing the engine does."""
+    tail = preprocess.tail_of(manifest.preprocess)
+    if frame is not None and (floats or tail is None):
+        got = "--floats" if floats else f"kind {manifest.preprocess['kind']!r}"
+        raise OptionError(
+            "no 8-bit frames come into this engine", where=folder, wanted="colour pictures, for --frame", got=got
+        )
+    return None if floats or tail is None else Front(tail, frame)
+
+
+def parse_frame(text: str) -> tuple[int, int]:
+    """`640x480`, as cameras say it -> (480, 640), as arrays do.
+
+    Raises
+    ------
+    OptionError: it is no size of a frame.
+    """
+    found = re.fullmatch(r"([1-9]\d{0,4})x([1-9]\d{0,4})", text.strip().lower())
+    if found is None:
+        raise OptionError("no size of a frame", where="--frame", wanted="such as 640x480", got=repr(text))
+    return int(found[2]), int(found[1])

@@ -297,6 +297,8 @@ def _engine_key(path: Path, of: Manifest) -> EngineKey:
     tail = preprocess.tail_of(of.preprocess)
     if note.key.pixels not in ("", tail and tail.digest):
         raise BackendError("was built with other constants of the preprocessing", where=path, remedy="build it again")
+    if note.key.frame:
+        raise BackendError("takes whole frames, which no model hands on", where=path, remedy="build it without --frame")
     if note.key.flavour != "tensorrt":
         raise BackendError("Triton runs engines of the full TensorRT only", where=path, got="TensorRT-RTX")
     return note.key

@@ -249,6 +249,9 @@ def test_an_engine_that_takes_pixels_is_given_pixels(schema: Any, tmp_path: Path
     with edgebind.load(folder) as opened:
         made = np.stack([tail(picture) for picture in prepared.values])
         np.testing.assert_array_equal(made, opened.prepare(list(pictures)))
+    frames = _engine(folder, tmp_path / "frames.engine", pixels=tail.digest, frame=(40, 50))
+    with pytest.raises(BackendError, match="takes whole frames, which no model hands on; build it without --frame"):
+        triton.export(folder, tmp_path / "models", Serving(engine=frames))
     other = _engine(folder, tmp_path / "other.engine", pixels="0" * 16)
     with pytest.raises(BackendError, match="was built with other constants of the preprocessing; build it again"):
         triton.export(folder, tmp_path / "models", Serving(engine=other))

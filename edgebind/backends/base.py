@@ -25,6 +25,8 @@ class Backend(Protocol):
     output_name: str
     takes_pixels: bool
     """Whether it wants the 8-bit pixels before a preprocessor's `tail`, which it does itself, and not what comes after."""
+    frame: tuple[int, int] | None
+    """Height and width of the 8-bit frames that it wants instead of those pixels, and resizes itself; None wants no frames."""
 
     def infer(self, feed: Feed) -> dict[str, NDArray[np.float32]]:
         """Run one batch. Blocks until the outputs are on the host.

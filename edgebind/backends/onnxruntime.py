@@ -47,6 +47,7 @@ class OnnxRuntimeBackend(Closing):
     """One ONNX graph on the CPU with a bounded number of threads, or on a GPU through one of ONNX Runtime's providers."""
 
     takes_pixels = False
+    frame: tuple[int, int] | None = None
 
     def __init__(
         self,

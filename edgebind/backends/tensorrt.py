@@ -31,6 +31,7 @@ from edgebind.closing import Closing
 from edgebind.engines import watch
 from edgebind.engines.builder import one_line
 from edgebind.engines.contexts import Contexts
+from edgebind.engines.pixels import Front
 from edgebind.errors import BackendError
 
 if TYPE_CHECKING:
@@ -103,6 +104,8 @@ class TensorRTBackend(Closing):
         self._input, self._output = ends_of(loaded.engine, flavour, self._where)
         self.input_name, self.output_name = self._input.name, self._output.name
         self.takes_pixels = bool(loaded.file.key.pixels)
+        height, width = loaded.file.key.frame or (0, 0)
+        self.frame: tuple[int, int] | None = (height, width) if loaded.file.key.frame else None
         self.name = name
         self._file = loaded.file
         self._lock = threading.Lock()
@@ -140,17 +143,18 @@ class TensorRTBackend(Closing):
         flavour = load_flavour()
         device = flavour.device()
         tail = preprocess.tail_of(manifest.preprocess)
-        name, tail = ("tensorrt", tail) if pixels or tail is None else ("tensorrt-floats", None)
+        front = Front(tail) if pixels and tail is not None else None
+        name = "tensorrt" if pixels or tail is None else "tensorrt-floats"
         gpu = PycudaGpu(device.index)
         try:
             with gpu.current():
                 loaded = loading.load(
                     lambda: engine_for(
-                        folder, manifest, device=device, flavour=flavour, tail=tail, or_any=True, say=say
+                        folder, manifest, device=device, flavour=flavour, front=front, or_any=True, say=say
                     ),
                     flavour,
                     folder,
-                    tail=tail,
+                    front=front,
                     say=say,
                 )
                 return cls(loaded, gpu, flavour, name)

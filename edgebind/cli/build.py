@@ -40,6 +40,9 @@ if TYPE_CHECKING:
 @click.option("--dla", type=click.IntRange(0), metavar="CORE", help="Give the layers it can take to this DLA core.")
 @click.option("--strip-weights", is_flag=True, help="Leave the weights out; they come back from the graph.")
 @click.option("--tf32", is_flag=True, help="Let FP32 products drop to 10 bits of mantissa.")
+@click.option(
+    "--frame", metavar="WxH", help="For 8-bit colour frames of this size, such as 640x480, which the GPU resizes too."
+)
 @click.option("--floats", is_flag=True, help="Leave the whole preprocessing of pictures to the processor.")
 @click.option(
     "--out",
@@ -58,6 +61,7 @@ def command(
     dla: int | None,
     strip_weights: bool,
     tf32: bool,
+    frame: str | None,
     floats: bool,
     out: Path | None,
 ) -> None:
@@ -75,11 +79,20 @@ def command(
 
     options = Options(workspace, version_compatible, hardware_compatible, dla, strip_weights, tf32)
     profiles = parse_batches(batch)
+    size = engine.parse_frame(frame) if frame is not None else None
     site = engine.ahead(targets, flavour_name) if targets else engine.here(flavour_name)
     line = _Line()
     for folder in folders:
         found = engine.build(
-            folder, site, profiles=profiles, options=options, floats=floats, out=out, progress=line, say=line.say
+            folder,
+            site,
+            profiles=profiles,
+            options=options,
+            floats=floats,
+            frame=size,
+            out=out,
+            progress=line,
+            say=line.say,
         )
         line.clear()
         for title, value in _rows(folder, found, site.flavour):

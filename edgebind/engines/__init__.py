@@ -8,7 +8,8 @@
     timing.py    measured times of kernels, kept for the next build
     loading.py   file -> an engine on the GPU
     contexts.py  execution contexts of an engine, and what TensorRT-RTX compiles for them
-    pixels.py    the tail of a picture's preprocessing, put in front of the graph
+    pixels.py    the end of a picture's preprocessing, put in front of the graph
+    resizing.py  its resize as nodes of the graph; onnx_nodes.py writes them
 
 `engine_for` finds or builds; `loading.load` is what a runtime calls.
 """
@@ -25,9 +26,9 @@ from edgebind.engines import store, timing
 from edgebind.engines.builder import Job, build, check
 from edgebind.engines.flavour import Flavour, Progress, Say, load_flavour, silent, unseen
 from edgebind.engines.key import EngineKey, Options, Profile, key_for
+from edgebind.engines.pixels import Front
 from edgebind.errors import OptionError
 from edgebind.manifest import Manifest
-from edgebind.preprocess.tail import Tail
 
 __all__ = [
     "Device",
@@ -111,7 +112,7 @@ def engine_for(
     flavour: Flavour | None = None,
     options: Options | None = None,
     sms: tuple[Sm, ...] = (),
-    tail: Tail | None = None,
+    front: Front | None = None,
     or_any: bool = False,
     say: Say = silent,
 ) -> EngineFile:
@@ -124,8 +125,9 @@ def engine_for(
     progress: called with (phase, step, steps) while it is being built.
     cache: the folder engines are kept in; None takes `edgebind.engines.store.default_cache()`.
     sms: compute capabilities to build for instead of the device's own (TensorRT-RTX).
-    tail: the end of the preprocessing that the engine does itself, from 8-bit pixels on; None builds one for the encoder's own input.
-    or_any: where the cache has none for `profile` and `options`, take the one that was built last, for a runtime that can do with any.
+    front: the end of the preprocessing that the engine does itself, from 8-bit pixels on; None builds one for the encoder's own input.
+    or_any: where the cache has none for `profile`, `options` and the frames of `front`, take the one that was built last, for a
+        runtime that can do with any.
     say: called with the line that says why an engine has to be built.
 
     Raises
@@ -135,14 +137,14 @@ def engine_for(
     """
     flavour, options = flavour or load_flavour(), options or Options()
     profiles = (profile,) if isinstance(profile, Profile) else tuple(profile)
-    wanted = key_for(manifest, flavour, device, profiles, options, sms, tail)
+    wanted = key_for(manifest, flavour, device, profiles, options, sms, front)
     cache = cache or store.default_cache()
     found, why = store.find(cache, wanted, or_any=or_any)
     if found is not None:
         return _found(found)
     times, here = timing.path_of(cache, flavour, device), device if device.name else None
     graph = bundle_folder / bundle.ENCODER
-    job = Job(graph, flavour, profiles, wanted.sms, options, here, manifest.precision, times, tail)
+    job = Job(graph, flavour, profiles, wanted.sms, options, here, manifest.precision, times, front)
     check(job)  # before a folder is made
     path = store.path_of(cache, wanted)
     with store.locked(path, say):

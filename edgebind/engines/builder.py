@@ -18,9 +18,9 @@ from edgebind.cuda import Device, Sm
 from edgebind.engines import pixels, timing
 from edgebind.engines.flavour import Flavour, Progress, Say, silent, unseen
 from edgebind.engines.key import Options, Profile
+from edgebind.engines.pixels import Front
 from edgebind.engines.watch import Interruption, deferred_signals, listening, monitor, printing_to_stderr
 from edgebind.errors import BackendError, MissingDependencyError, OptionError
-from edgebind.preprocess.tail import Tail
 
 if TYPE_CHECKING:
     import tensorrt_rtx_bindings as trt
@@ -46,7 +46,7 @@ class Job:
     precision: str = "fp32"
     timing: Path | None = None
     """File of measured times; None measures anew and keeps nothing."""
-    tail: Tail | None = None
+    front: Front | None = None
     """What the engine does to 8-bit pixels before the encoder; None builds the graph as it is."""
 
 
@@ -65,7 +65,7 @@ def build(job: Job, *, progress: Progress = unseen, say: Say = silent) -> Plan:
     ------
     OptionError: an option that this flavour, release or GPU does not have.
     MissingDependencyError: it needs a GPU and there is no driver, or one that is too old.
-    BundleError: the graph takes something else than `job.tail` makes.
+    BundleError: the graph takes something else than `job.front` makes.
     BackendError: TensorRT cannot read the graph, cannot build it, or ran out of memory.
     KeyboardInterrupt: it was interrupted.
     """
@@ -96,6 +96,8 @@ def check(job: Job) -> None:
         _refuse_for_rtx(job)
     if job.options.dla is not None:
         _check_dla(job)
+    if job.options.tf32 and job.front is not None and job.front.frame is not None:
+        raise OptionError("TF32 would round the grey levels of frames that are resized", where="--tf32")
 
 
 def _check_dla(job: Job) -> None:
@@ -185,9 +187,9 @@ def _compile(
 
 
 def _parse(parser: trt.OnnxParser, job: Job) -> bool:
-    if job.tail is None:
+    if job.front is None:
         return bool(parser.parse_from_file(str(job.graph)))
-    return bool(parser.parse(pixels.in_front_of(job.graph, job.tail), str(job.graph)))
+    return bool(parser.parse(pixels.in_front_of(job.graph, job.front), str(job.graph)))
 
 
 def _parser_complaint(parser: trt.OnnxParser) -> str:

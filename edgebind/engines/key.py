@@ -15,9 +15,9 @@ from typing import Any
 from edgebind import bundle
 from edgebind.cuda import Device, Sm
 from edgebind.engines.flavour import Flavour
+from edgebind.engines.pixels import Front
 from edgebind.errors import OptionError
 from edgebind.manifest import Manifest
-from edgebind.preprocess.tail import Tail
 
 _AMPERE: Sm = (8, 0)
 LARGEST_BATCH = 4096
@@ -108,6 +108,8 @@ class EngineKey:
     options: Options = field(default_factory=Options)
     pixels: str = ""
     """Digest of the `Tail` of the preprocessing that it does itself, from 8-bit pixels on; empty for one that takes the encoder's own input."""
+    frame: tuple[int, ...] = ()
+    """Height and width of the frames that it resizes too; empty where that is the host's."""
 
     @property
     def digest(self) -> str:
@@ -122,6 +124,8 @@ class EngineKey:
 
     @property
     def takes(self) -> str:
+        if self.frame:
+            return f"8-bit frames of {self.frame[1]} x {self.frame[0]}"
         return "8-bit pixels" if self.pixels else "the encoder's own input"
 
     def to_dict(self) -> dict[str, Any]:
@@ -137,18 +141,19 @@ class EngineKey:
         """
         profiles = tuple(Profile(**item) for item in data["profiles"])
         sms = tuple((int(major), int(minor)) for major, minor in data["sms"])
-        return cls(**{**data, "profiles": profiles, "sms": sms, "options": Options(**data["options"])})
+        frame = tuple(int(side) for side in data.get("frame", ()))
+        return cls(**{**data, "profiles": profiles, "sms": sms, "options": Options(**data["options"]), "frame": frame})
 
     def mismatch(self, wanted: EngineKey, *, any_use: bool = False) -> str:
         """Why an engine of this key cannot stand for the one that is wanted; empty where it can.
 
         Parameters
         ----------
-        any_use: whatever its batches and options, if only the vectors are those that are wanted.
+        any_use: whatever its batches, options and frames, if only the vectors are those that are wanted.
         """
         if self.graph != wanted.graph:
             return "it was built from another graph"
-        if self.pixels != wanted.pixels:
+        if self.pixels != wanted.pixels or (self.frame != wanted.frame and not any_use):
             return self._other_input(wanted)
         if self.platform != wanted.platform:
             return f"it was built on {self.platform}, this is {wanted.platform}"
@@ -156,7 +161,7 @@ class EngineKey:
         return self._other_release(wanted) or self._other_gpu(wanted) or other_use
 
     def _other_input(self, wanted: EngineKey) -> str:
-        if self.pixels and wanted.pixels:
+        if self.pixels and wanted.pixels and self.pixels != wanted.pixels:
             return "it was built with other constants of the preprocessing"
         return f"it takes {self.takes}, and one for {wanted.takes} is wanted"
 
@@ -195,14 +200,14 @@ def key_for(
     profiles: tuple[Profile, ...],
     options: Options,
     sms: tuple[Sm, ...] = (),
-    tail: Tail | None = None,
+    front: Front | None = None,
 ) -> EngineKey:
     """The key of the engine that this bundle needs on that device.
 
     Parameters
     ----------
     sms: compute capabilities to build for instead of the device's own.
-    tail: the end of the preprocessing that the engine is to do itself.
+    front: the end of the preprocessing that the engine is to do itself.
     """
     gpu = "" if sms or flavour.name == "rtx" else device.model
     return EngineKey(
@@ -214,7 +219,8 @@ def key_for(
         sms or (device.sm,),
         profiles,
         options,
-        "" if tail is None else tail.digest,
+        "" if front is None else front.tail.digest,
+        () if front is None or front.frame is None else front.frame,
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,20 +11,12 @@ from edgebind import bundle
 from edgebind.engines import EngineFile, pixels, store
 from edgebind.engines.builder import one_line, ran_out_of_memory
 from edgebind.engines.flavour import Flavour, Say, silent
+from edgebind.engines.pixels import Front
 from edgebind.engines.watch import listening
 from edgebind.errors import BackendError
-from edgebind.preprocess.tail import Tail
 
 if TYPE_CHECKING:
     import tensorrt_rtx_bindings as trt
-
-
-@dataclass(frozen=True, slots=True)
-class _Graph:
-    """What an engine was built from."""
-
-    path: Path
-    tail: Tail | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +31,7 @@ class Loaded:
 
 
 def load(
-    get: Callable[[], EngineFile], flavour: Flavour, folder: Path, *, tail: Tail | None = None, say: Say = silent
+    get: Callable[[], EngineFile], flavour: Flavour, folder: Path, *, front: Front | None = None, say: Say = silent
 ) -> Loaded:
     """Put an engine onto the GPU whose context is current.
 
@@ -47,7 +39,7 @@ def load(
     ----------
     get: finds or builds the file, as `edgebind.engines.engine_for` does; called again if TensorRT refuses what it found.
     folder: the bundle, whose graph gives a stripped engine its weights back.
-    tail: that the engine was built with.
+    front: that the engine was built with, whatever the frames.
 
     Raises
     ------
@@ -55,47 +47,57 @@ def load(
     BackendError: the GPU's memory is full, or TensorRT refuses an engine that it has just built.
     """
     flavour.require_driver()  # without one TensorRT's objects are broken, and the next call can crash the process
-    file, graph = get(), _Graph(folder / bundle.ENCODER, tail)
-    loaded, complaints = _deserialise(file, flavour, graph)
+    file, source = get(), _Source(folder / bundle.ENCODER, front)
+    loaded, complaints = _deserialise(file, flavour, source)
     if loaded is None and not file.built and not ran_out_of_memory(complaints):
         say(f"{file.path.name}: {flavour} refuses it ({one_line(complaints)}); building it again")
         store.forget(file.path)
         file = get()
-        loaded, complaints = _deserialise(file, flavour, graph)
+        loaded, complaints = _deserialise(file, flavour, source)
     if loaded is None:
         raise _refused(file, flavour, complaints)
     return loaded
 
 
-def _deserialise(file: EngineFile, flavour: Flavour, graph: _Graph) -> tuple[Loaded | None, list[str]]:
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """What an engine was built from."""
+
+    path: Path
+    front: Front | None
+
+
+def _deserialise(file: EngineFile, flavour: Flavour, source: _Source) -> tuple[Loaded | None, list[str]]:
     """(what was loaded, or None; what TensorRT complained of)."""
     with listening(flavour) as (logger, complaints):
         runtime = flavour.trt.Runtime(logger)
-        engine = _engine(runtime, file, flavour, logger, graph)
+        engine = _engine(runtime, file, flavour, logger, source)
     return (None if engine is None else Loaded(engine, file, runtime, logger)), complaints
 
 
-def _engine(runtime: trt.Runtime, file: EngineFile, flavour: Flavour, logger: Any, graph: _Graph) -> Any:
+def _engine(runtime: trt.Runtime, file: EngineFile, flavour: Flavour, logger: Any, source: _Source) -> Any:
     """The engine with all its weights, or None."""
     options = file.key.options
     runtime.engine_host_code_allowed = False
     if options.dla is not None:
         runtime.DLA_core = options.dla
     engine = runtime.deserialize_cuda_engine(file.path.read_bytes())
-    if engine is not None and options.strip_weights and not _refit(engine, flavour, logger, graph):
+    if engine is not None and options.strip_weights and not _refit(engine, file, flavour, logger, source):
         return None
     return engine
 
 
-def _refit(engine: trt.ICudaEngine, flavour: Flavour, logger: Any, graph: _Graph) -> bool:
+def _refit(engine: trt.ICudaEngine, file: EngineFile, flavour: Flavour, logger: Any, source: _Source) -> bool:
     """Give a stripped engine its weights back, from the graph it was built from."""
-    trt, path = flavour.trt, str(graph.path)
+    trt, path = flavour.trt, str(source.path)
     refitter = trt.Refitter(engine, logger)
     parser = trt.OnnxParserRefitter(refitter, logger)
-    if graph.tail is None:
+    if source.front is None:
         read = parser.refit_from_file(path)
     else:
-        read = parser.refit_from_bytes(pixels.in_front_of(graph.path, graph.tail), path)
+        height, width = file.key.frame or (0, 0)
+        front = replace(source.front, frame=(height, width) if file.key.frame else None)
+        read = parser.refit_from_bytes(pixels.in_front_of(source.path, front), path)
     return bool(read and refitter.refit_cuda_engine())
 
 

@@ -77,6 +77,10 @@ class PixelPreprocessor(Preprocessor, Protocol):
         """uint8 `tail.shape`; RecordingError as from a call."""
         ...
 
+    def frame(self, samples: NDArray[Any]) -> NDArray[np.uint8]:
+        """uint8 (height, width, channels), of which `pixels` are resized; RecordingError as from a call."""
+        ...
+
 
 _Vector = AudioPreprocessor | ImuPreprocessor | TextPreprocessor
 _Picture = DepthPreprocessor | ThermalPreprocessor | VisionPreprocessor

@@ -75,8 +75,8 @@ def resized(picture: Array, size: int, how: str = "short-side") -> Array:
     if how == "squash":
         return _bicubic(picture, size, size)
     if how == "letterbox":
-        return _pad_border(_bicubic(picture, *_fit_long(height, width, size)), size)
-    return _centre(_bicubic(picture, *_fit_short(height, width, size)), size)
+        return _pad_border(_bicubic(picture, *fit_long(height, width, size)), size)
+    return _centre(_bicubic(picture, *fit_short(height, width, size)), size)
 
 
 def by_size(picture: Array, size: int, full: float) -> Array:
@@ -89,7 +89,7 @@ def by_size(picture: Array, size: int, full: float) -> Array:
     """
     height, width = _sides(picture)
     longest = max(1, round(size * min(1.0, max(height, width) / full) ** 0.5))
-    return _bicubic(picture, *_fit_long(height, width, longest))
+    return _bicubic(picture, *fit_long(height, width, longest))
 
 
 def centred(picture: Array, size: int) -> Array:
@@ -113,14 +113,14 @@ def _sides(picture: Array) -> tuple[int, int]:
     return height, width
 
 
-def _fit_short(height: int, width: int, size: int) -> tuple[int, int]:
+def fit_short(height: int, width: int, size: int) -> tuple[int, int]:
     """torchvision's rule: the long side is rounded down."""
     if width <= height:
         return int(size * height / width), size
     return size, int(size * width / height)
 
 
-def _fit_long(height: int, width: int, size: int) -> tuple[int, int]:
+def fit_long(height: int, width: int, size: int) -> tuple[int, int]:
     """The short side rounded to the nearest, and never nothing."""
     longest = max(height, width)
     return max(1, round(size * height / longest)), max(1, round(size * width / longest))

@@ -25,6 +25,8 @@ class Tail:
     """Pixels: side of the square."""
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    resize: str = "short-side"
+    """How a frame became the square before it, see `images.resized`: for an engine that does this too."""
 
     @property
     def shape(self) -> tuple[int, int, int]:

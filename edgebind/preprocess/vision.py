@@ -55,12 +55,16 @@ class VisionPreprocessor:
 
     def pixels(self, samples: Array) -> NDArray[np.uint8]:
         """What `tail` makes the input of: uint8 (size, size, 3), RGB. Samples and errors are those of a call."""
-        return images.resized(grey_levels(samples), self.size, self.resize)
+        return images.resized(self.frame(samples), self.size, self.resize)
+
+    def frame(self, samples: Array) -> NDArray[np.uint8]:
+        """What is resized: uint8 (height, width, 3), RGB."""
+        return grey_levels(samples)
 
     @cached_property
     def tail(self) -> Tail:
         """What is done to each pixel in the end."""
-        return Tail(self.size, self.mean, self.std)
+        return Tail(self.size, self.mean, self.std, self.resize)
 
     def to_dict(self) -> dict[str, object]:
         """The `preprocess` dictionary of a manifest."""

@@ -10,6 +10,8 @@ import pytest
 from edgebind import backends, bundle, starter
 from edgebind.backends.base import Backend
 from edgebind.benchmarks import contestants, device_memory
+from edgebind.engines import Options, Profile
+from edgebind.export import engine
 from tests import bundles
 
 pytestmark = [
@@ -50,6 +52,17 @@ def test_pixels_give_the_vectors_of_floats(cache: Path, tmp_path: Path) -> None:
         assert (floats.backend.takes_pixels, pixels.backend.takes_pixels) == (False, True)
         for count in (1, 1, 5, 16, 37):
             np.testing.assert_allclose(pixels.embed(pictures[:count]), floats.embed(pictures[:count]), atol=1e-5)
+
+
+def test_frames_are_resized_as_pillow_does(cache: Path, tmp_path: Path) -> None:
+    folder = bundles.write_seer(tmp_path / "b", 224)
+    frames = list(np.random.default_rng(0).integers(0, 256, (21, 240, 320, 3), np.uint8))
+    site = engine.here()
+    engine.build(folder, site, profiles=(Profile(1, 1, 16),), options=Options(), frame=(240, 320))
+    with bundle.load(folder, backend="tensorrt-floats") as floats, bundle.load(folder, backend="tensorrt") as whole:
+        assert whole.backend.frame == (240, 320)
+        for count in (1, 1, 16, 21):
+            np.testing.assert_allclose(whole.embed(frames[:count]), floats.embed(frames[:count]), atol=1e-5)
 
 
 def test_engines_share_a_gpu_and_give_its_memory_back(cache: Path) -> None:

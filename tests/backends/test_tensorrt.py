@@ -23,8 +23,8 @@ from edgebind.backends.tensorrt import TensorRTBackend
 from edgebind.benchmarks import device_time
 from edgebind.engines import Profile, flavour, loading, watch
 from edgebind.engines.loading import Loaded
+from edgebind.engines.pixels import Front
 from edgebind.errors import BackendError, MissingDependencyError
-from edgebind.preprocess import Tail
 from tests import bundles
 from tests.backends import lazy_gpu
 from tests.backends.lazy_gpu import FLAVOUR, Engine, LazyGpu, loaded, oracle
@@ -75,11 +75,11 @@ def test_only_pictures_have_pixels_and_only_where_they_are_wanted(
     seen: str, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = bundles.write_seer(tmp_path / "b") if seen == "pictures" else bundles.write(tmp_path / "b")
-    asked: list[Tail | None] = []
+    asked: list[Front | None] = []
 
-    def load(get: object, flavour: object, folder: Path, *, tail: Tail | None, say: object) -> Loaded:
-        asked.append(tail)
-        return loaded(Engine(gpu, kind="FLOAT" if tail is None else "UINT8"))
+    def load(get: object, flavour: object, folder: Path, *, front: Front | None, say: object) -> Loaded:
+        asked.append(front)
+        return loaded(Engine(gpu, kind="FLOAT" if front is None else "UINT8"))
 
     monkeypatch.setattr(loading, "load", load)
     monkeypatch.setattr(engines, "load_flavour", lambda: FLAVOUR)

@@ -10,7 +10,7 @@ from click.testing import CliRunner, Result
 from edgebind import cli, cuda
 from edgebind.cuda import Driver
 from edgebind.engines.flavour import Flavour
-from edgebind.errors import EdgebindError
+from edgebind.errors import EdgebindError, OptionError
 from tests import bundles
 
 
@@ -39,6 +39,14 @@ def test_whether_it_takes_pixels_is_told(tmp_path: Path, rtx: Flavour) -> None:
     assert "it takes 8-bit pixels, and one for the encoder's own input is wanted" in floats.output
     assert "takes     " not in floats.output
     assert ", in the cache, " in _build(*arguments).output
+    frames = _build(*arguments, "--frame", "64x48")
+    assert "takes     8-bit frames of 64 x 48; " in frames.output
+    for wrong in (("--frame", "64x48", "--floats"), ("--frame", "64"), ("--frame", "64x48", "--tf32")):
+        assert isinstance(_build(*arguments, *wrong).exception, OptionError)
+    movements = _build(bundles.write(tmp_path / "imu"), *arguments[1:], "--frame", "64x48")
+    assert "no 8-bit frames come into this engine (wanted colour pictures, for --frame, got kind 'imu')" in str(
+        movements.exception
+    )
     shown = CliRunner().invoke(cli.group, ["inspect", str(folder)])
     assert "TensorRT takes the 8-bit pixels after resize and crop" in shown.output
 

@@ -20,14 +20,17 @@ from edgebind.benchmarks.builds import SMS, imagebind_graphs
 from edgebind.engines import EngineFile, Profile, builder, engine_for, pixels
 from edgebind.engines.builder import Job
 from edgebind.engines.flavour import Flavour
-from edgebind.errors import BundleError
-from edgebind.preprocess import Tail, VisionPreprocessor, images
+from edgebind.engines.key import Options
+from edgebind.engines.pixels import Front
+from edgebind.errors import BundleError, OptionError, RecordingError
+from edgebind.preprocess import VisionPreprocessor, images
 from tests import bundles
 from tests.engines import fakes
 from tests.engines.conftest import ADA
 from tests.engines.test_api import RELEASES
 
 SEER = VisionPreprocessor(size=32)
+FRONT = Front(SEER.tail)
 
 
 @pytest.fixture(scope="module")
@@ -47,14 +50,26 @@ def _run(graph: Path | bytes, value: np.ndarray) -> np.ndarray:
 def _both(graph: Path, make: VisionPreprocessor, pictures: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     """Vectors by the host's road, and by the engine's."""
     host = _run(graph, np.stack([make(picture) for picture in pictures]))
-    return host, _run(pixels.in_front_of(graph, make.tail), np.stack([make.pixels(picture) for picture in pictures]))
+    return host, _run(
+        pixels.in_front_of(graph, Front(make.tail)), np.stack([make.pixels(picture) for picture in pictures])
+    )
 
 
 def test_what_stands_in_front_is_onnx_and_computes_the_same_numbers(pictures: list[np.ndarray], tmp_path: Path) -> None:
     graph = bundles.write_seer(tmp_path / "b") / bundle.ENCODER
-    onnx.checker.check_model(onnx.load_from_string(pixels.in_front_of(graph, SEER.tail)), full_check=True)
+    onnx.checker.check_model(onnx.load_from_string(pixels.in_front_of(graph, FRONT)), full_check=True)
     host, engine = _both(graph, SEER, pictures)
     np.testing.assert_array_equal(engine, host)
+
+
+@pytest.mark.parametrize("how", images.RESIZES)
+def test_frames_are_resized_to_the_grey_level(how: str, pictures: list[np.ndarray], tmp_path: Path) -> None:
+    graph, make = bundles.write_seer(tmp_path / "b") / bundle.ENCODER, VisionPreprocessor(size=32, resize=how)
+    for picture in pictures:
+        frame = picture[:360, :480]
+        model = pixels.in_front_of(graph, Front(make.tail, (360, 480)))
+        onnx.checker.check_model(onnx.load_from_string(model), full_check=True)
+        np.testing.assert_array_equal(_run(model, frame[None]), _run(graph, make(frame)[None]))
 
 
 @pytest.mark.slow
@@ -69,7 +84,8 @@ def test_imagebinds_tower_in_three_precisions(pictures: list[np.ndarray], rtx: F
     for precision, graph in graphs.items():
         host, engine = _both(graph, make, pictures)
         np.testing.assert_allclose(engine, host, atol=1e-6, err_msg=precision)
-        assert builder.build(Job(graph, rtx, (Profile(1, 1, 16),), SMS, tail=make.tail)).data
+        for front, sms in ((Front(make.tail), SMS), (Front(make.tail, (480, 640)), SMS[1:2])):
+            assert builder.build(Job(graph, rtx, (Profile(1, 1, 16),), sms, front=front)).data
 
 
 def test_the_tail_is_what_the_host_does(pictures: list[np.ndarray]) -> None:
@@ -96,20 +112,20 @@ def test_a_graph_that_takes_something_else_is_one_line(spoil: str, tmp_path: Pat
         model.graph.input.append(onnx.helper.make_tensor_value_info("mask", onnx.TensorProto.FLOAT, [1]))
     data = {"no graph": b"GIF89a", "cut off": model.SerializeToString()[:-5]}.get(spoil, model.SerializeToString())
     (tmp_path / "e.onnx").write_bytes(data)
-    tail = VisionPreprocessor(size=16).tail if spoil == "another size" else SEER.tail
+    front = Front(VisionPreprocessor(size=16).tail) if spoil == "another size" else FRONT
     says = "not a readable ONNX graph" if spoil in ("no graph", "cut off") else r"wanted float32 \(batch, 3, "
     with pytest.raises(BundleError, match=rf"e\.onnx: .*{says}"):
-        pixels.in_front_of(tmp_path / "e.onnx", tail)
+        pixels.in_front_of(tmp_path / "e.onnx", front)
 
 
 def test_a_file_without_a_graph_is_no_encoder(tmp_path: Path) -> None:
     (tmp_path / "e.onnx").write_bytes(b"")
     with pytest.raises(BundleError, match="not a readable ONNX graph"):
-        pixels.in_front_of(tmp_path / "e.onnx", SEER.tail)
+        pixels.in_front_of(tmp_path / "e.onnx", FRONT)
 
 
-def _engine(folder: Path, rtx: Flavour, cache: Path, tail: Tail | None) -> EngineFile:
-    made = engine_for(folder, bundle.verify(folder), device=ADA, flavour=rtx, cache=cache, tail=tail)
+def _engine(folder: Path, rtx: Flavour, cache: Path, front: Front | None) -> EngineFile:
+    made = engine_for(folder, bundle.verify(folder), device=ADA, flavour=rtx, cache=cache, front=front)
     assert made.size > 1000
     return made
 
@@ -118,10 +134,10 @@ def test_an_engine_that_takes_something_else_is_never_taken(rtx: Flavour, tmp_pa
     folder, cache = bundles.write_seer(tmp_path / "b"), tmp_path / "cache"
     floats = _engine(folder, rtx, cache, None)
     assert floats.key.pixels == ""
-    made = _engine(folder, rtx, cache, SEER.tail)
+    made = _engine(folder, rtx, cache, FRONT)
     assert made.built
     assert made.why.endswith("it takes the encoder's own input, and one for 8-bit pixels is wanted")
-    assert [_engine(folder, rtx, cache, tail).path for tail in (None, SEER.tail)] == [floats.path, made.path]
+    assert [_engine(folder, rtx, cache, front).path for front in (None, FRONT)] == [floats.path, made.path]
     floats.path.unlink()
     floats.path.with_suffix(".json").unlink()
     back = _engine(folder, rtx, cache, None)
@@ -131,17 +147,34 @@ def test_an_engine_that_takes_something_else_is_never_taken(rtx: Flavour, tmp_pa
 def test_other_constants_are_another_engine(rtx: Flavour, tmp_path: Path) -> None:
     """Two bundles of one graph that differ in the manifest alone."""
     folder, cache = bundles.write_seer(tmp_path / "b"), tmp_path / "cache"
-    first = _engine(folder, rtx, cache, SEER.tail)
-    again = _engine(folder, rtx, cache, VisionPreprocessor(size=32, mean=(0.0,) * 3).tail)
+    first = _engine(folder, rtx, cache, FRONT)
+    again = _engine(folder, rtx, cache, Front(VisionPreprocessor(size=32, mean=(0.0,) * 3).tail))
     assert again.path != first.path
     assert again.why.endswith("it was built with other constants of the preprocessing")
+
+
+def test_an_engine_for_frames_is_another_engine(rtx: Flavour, tmp_path: Path) -> None:
+    folder, cache, frames = bundles.write_seer(tmp_path / "b"), tmp_path / "cache", Front(SEER.tail, (90, 120))
+    made = _engine(folder, rtx, cache, frames)
+    assert (made.key.frame, made.key.takes) == ((90, 120), "8-bit frames of 120 x 90")
+    manifest = bundle.verify(folder)
+    taken = engine_for(folder, manifest, device=ADA, flavour=rtx, cache=cache, front=FRONT, or_any=True)
+    assert taken.path == made.path, "somebody built it on purpose"
+    other = _engine(folder, rtx, cache, Front(SEER.tail, (90, 160)))
+    assert other.why.endswith("it takes 8-bit frames of 120 x 90, and one for 8-bit frames of 160 x 90 is wanted")
+    plain = _engine(folder, rtx, cache, FRONT)
+    assert plain.built
+    assert plain.key.frame == ()
+    assert not _engine(folder, rtx, cache, frames).built
+    with pytest.raises(OptionError, match="--tf32: TF32 would round the grey levels"):
+        builder.check(Job(folder / bundle.ENCODER, rtx, (Profile(),), ((8, 9),), Options(tf32=True), front=frames))
 
 
 def test_engines_from_before_there_were_pixels_still_fit(rtx: Flavour, tmp_path: Path) -> None:
     folder = bundles.write_seer(tmp_path / "b")
     note = _engine(folder, rtx, tmp_path / "cache", None).path.with_suffix(".json")
     data = json.loads(note.read_text())
-    del data["key"]["pixels"]
+    del data["key"]["pixels"], data["key"]["frame"]
     note.write_text(json.dumps(data))
     assert not _engine(folder, rtx, tmp_path / "cache", None).built
 
@@ -151,7 +184,7 @@ def test_weights_beside_the_graph_are_found(rtx: Flavour, tmp_path: Path) -> Non
     apart = tmp_path / "encoder.onnx"
     onnx.save(onnx.load(graph), apart, save_as_external_data=True, location="encoder.onnx.data", size_threshold=0)
     whole, parted = (
-        builder.build(Job(path, rtx, (Profile(1, 1, 1),), ((8, 6),), tail=SEER.tail)) for path in (graph, apart)
+        builder.build(Job(path, rtx, (Profile(1, 1, 1),), ((8, 6),), front=FRONT)) for path in (graph, apart)
     )
     assert (tmp_path / "encoder.onnx.data").stat().st_size > 10_000
     assert parted.data == whole.data
@@ -165,8 +198,8 @@ def test_every_release_reads_the_graph_from_memory(
     graph = bundles.write_seer(tmp_path / "b") / bundle.ENCODER
     for release in RELEASES:
         flavour = fakes.flavour(api[release], release)
-        builder.build(Job(graph, flavour, (Profile(1, 1, 1),), ((8, 9),), tail=SEER.tail))
-        assert flavour.trt.OnnxParser.read == [(pixels.in_front_of(graph, SEER.tail), str(graph))]
+        builder.build(Job(graph, flavour, (Profile(1, 1, 1),), ((8, 9),), front=FRONT))
+        assert flavour.trt.OnnxParser.read == [(pixels.in_front_of(graph, FRONT), str(graph))]
 
 
 class _Engine:
@@ -174,9 +207,9 @@ class _Engine:
 
     name, input_name, output_name = "tensorrt", pixels.INPUT, "embedding"
 
-    def __init__(self, folder: Path, tail: Tail | None) -> None:
-        self.takes_pixels = tail is not None
-        self._graph = folder / bundle.ENCODER if tail is None else pixels.in_front_of(folder / bundle.ENCODER, tail)
+    def __init__(self, folder: Path, front: Front | None) -> None:
+        self.takes_pixels, self.frame = front is not None, front and front.frame
+        self._graph = folder / bundle.ENCODER if front is None else pixels.in_front_of(folder / bundle.ENCODER, front)
 
     def infer(self, feed: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         (value,) = feed.values()
@@ -193,7 +226,7 @@ def test_a_bundle_feeds_an_engine_what_it_takes(
 
     def open_engine(name: str, folder: Path, manifest: object, *, threads: object, pixels: bool) -> _Engine:
         asked.append(pixels)
-        return _Engine(folder, SEER.tail if pixels else None)
+        return _Engine(folder, FRONT if pixels else None)
 
     monkeypatch.setattr(backends, "open_backend", open_engine)
     on_pixels, on_floats = bundle.load(folder), bundle.load(folder, pixels=False)
@@ -203,3 +236,20 @@ def test_a_bundle_feeds_an_engine_what_it_takes(
     np.testing.assert_array_equal(on_floats.embed(pictures), host)
     np.testing.assert_array_equal(on_pixels.prepare(pictures), on_floats.prepare(pictures))
     assert asked == [True, False]
+
+
+def test_a_bundle_feeds_whole_frames_to_an_engine_that_resizes_them(
+    pictures: list[np.ndarray], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, frames = bundles.write_seer(tmp_path / "b"), [picture[:360, :480] for picture in pictures]
+    with edgebind.load(folder, backend="onnxruntime") as opened:
+        host = opened.embed(frames)
+    engine = _Engine(folder, Front(SEER.tail, (360, 480)))
+    monkeypatch.setattr(backends, "open_backend", lambda *given, **options: engine)
+    on_frames = bundle.load(folder)
+    np.testing.assert_array_equal(on_frames.feed(frames)[pixels.INPUT], np.stack(frames))
+    np.testing.assert_allclose(on_frames.embed(frames), host, atol=1e-6)
+    with pytest.raises(
+        RecordingError, match=r"frames of another size \(wanted 480 x 360, got 480 x 300\); build one without"
+    ):
+        on_frames.embed([frames[0][:300]])

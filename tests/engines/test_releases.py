@@ -15,6 +15,7 @@ from edgebind.engines import EngineFile, builder, engine_for, loading, store
 from edgebind.engines.builder import Job
 from edgebind.engines.flavour import Flavour
 from edgebind.engines.key import EngineKey, Options, Profile
+from edgebind.engines.pixels import Front
 from edgebind.engines.watch import listening
 from edgebind.errors import BackendError, EdgebindError, MissingDependencyError, OptionError
 from edgebind.manifest import Manifest
@@ -213,7 +214,8 @@ def test_a_stripped_engine_gets_its_weights_from_the_bundle(release: str, api: A
 def test_a_stripped_engine_that_takes_pixels_gets_those_of_its_preprocessing_too(api: Api, tmp_path: Path) -> None:
     flavour, folder = fakes.flavour(api["10.3.0"], "10.3.0"), bundles.write_seer(tmp_path / "b")
     tail = preprocess.tail_of(bundle.verify(folder).preprocess)
-    loading.load(lambda: _file(tmp_path / "e.engine", strip_weights=True), flavour, folder, tail=tail)
+    assert tail is not None
+    loading.load(lambda: _file(tmp_path / "e.engine", strip_weights=True), flavour, folder, front=Front(tail))
     assert flavour.trt.OnnxParserRefitter.read == [str(folder / "encoder.onnx")]
 
 
