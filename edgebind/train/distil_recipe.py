@@ -16,6 +16,7 @@ from typing import Any
 
 from edgebind import modality as modalities
 from edgebind.errors import OptionError
+from edgebind.train import limits
 from edgebind.train.recipe import (
     PRECISIONS,
     Data,
@@ -97,6 +98,7 @@ class Losses:
     """Share of the targets of `prompts` and `labels` that is spread over all."""
 
     def __post_init__(self) -> None:
+        limits.share("losses.smoothing", self.smoothing, whole=False)
         weights = self.weights
         if min(weights.values()) < 0 or max(weights.values()) == 0:
             raise OptionError("losses without weight", wanted="none below 0, one above", got=weights)
@@ -158,6 +160,9 @@ class DistilRecipe:
     quantisation: Quantisation = field(default_factory=Quantisation)
     licence: str = ""
     """Of the weights that come out."""
+
+    def __post_init__(self) -> None:
+        limits.at_least("seed", self.seed, 0)
 
     @property
     def edge(self) -> Edge:

@@ -99,7 +99,7 @@ class Engine(Generic[Drawn]):
 
         Raises
         ------
-        EdgebindError: the loss is no number; names the step and the first row that is to blame.
+        EdgebindError: the loss or its gradient is no number; names the step and the first row that is to blame.
         """
         how = self.training
         for group in self.optimiser.param_groups:
@@ -108,7 +108,8 @@ class Engine(Generic[Drawn]):
         self.optimiser.zero_grad(set_to_none=True)
         drawn = [self._draw(number) for number in self._mine()]
         parts = self._at_once(drawn[0]) if how.chunks == 1 else self._by_chunks(drawn)
-        nn.utils.clip_grad_norm_([*self.objective.towers.parameters(), *self.objective.scales.parameters()], how.clip)
+        learned = [*self.objective.towers.parameters(), *self.objective.scales.parameters()]
+        self._check_gradient(float(nn.utils.clip_grad_norm_(learned, how.clip)), drawn)
         self.optimiser.step()
         self._follow(min(how.average, (self.step + 1) / (self.step + 10)))
         self.step += 1
@@ -167,6 +168,13 @@ class Engine(Generic[Drawn]):
         raise EdgebindError(
             f"the loss at step {self.step} is {total}", where=self._first_bad(drawn, vectors), remedy=BAD_LOSS
         )
+
+    def _check_gradient(self, norm: float, drawn: Sequence[Drawn]) -> None:
+        """A finite loss may have a gradient that is not: one step along it and every weight is lost."""
+        if math.isfinite(norm):
+            return
+        where = f"batch {self.step}, which begins with {self.objective.name(drawn[0], 0)}"
+        raise EdgebindError(f"the gradient at step {self.step} is {norm}", where=where, remedy=BAD_LOSS)
 
     def _first_bad(self, drawn: Sequence[Drawn], vectors: Sequence[Sequence[Tensor]]) -> str:
         for one, number, found in zip(drawn, self._mine(), vectors, strict=True):

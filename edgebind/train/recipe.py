@@ -16,6 +16,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 from edgebind import modality as modalities
 from edgebind.errors import OptionError
 from edgebind.preprocess.videos import Sampling
+from edgebind.train import limits
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -43,6 +44,10 @@ class Data:
     folders: tuple[str, ...] = ()
     """Reader `folders`: the folder of the edge's first end, and of its second."""
 
+    def __post_init__(self) -> None:
+        if self.parts < 0 or self.parts == 1:
+            raise OptionError("parts do not fit", where=self.path, wanted="at least 2, or none", got=self.parts)
+
     def held_out(self, fold: int | None) -> tuple[str, ...]:
         """The groups that fold `fold` neither trains on nor has ever seen; none when everything is learned."""
         return () if fold is None or fold >= len(self.folds) else self.folds[fold]
@@ -56,6 +61,9 @@ class Prompts:
     texts: tuple[str, ...]
     share: float = 1.0
     """How often the class is drawn, relative to the others."""
+
+    def __post_init__(self) -> None:
+        limits.above(f"share of class {self.label!r}", self.share, 0)
 
 
 @dataclass(frozen=True)
@@ -95,13 +103,20 @@ class Training:
     def __post_init__(self) -> None:
         if self.precision not in PRECISIONS:
             raise OptionError("unknown training.precision", wanted=" or ".join(PRECISIONS), got=repr(self.precision))
+        limits.at_least("training.chunk", self.chunk, 0)
         if self.chunk and self.batch % self.chunk:
             raise OptionError(
                 "training.batch is not made of whole chunks", wanted=f"a multiple of {self.chunk}", got=self.batch
             )
-        for name in ("steps", "batch", "save_every"):
-            if getattr(self, name) < 1:
-                raise OptionError(f"training.{name} is too small", wanted="at least 1", got=getattr(self, name))
+        # A batch of one has nothing to tell apart.
+        for name, least in (("steps", 1), ("batch", 2), ("save_every", 1), ("warmup_steps", 0), ("weight_decay", 0)):
+            limits.at_least(f"training.{name}", getattr(self, name), least)
+        for name in ("learning_rate", "clip"):
+            limits.above(f"training.{name}", getattr(self, name), 0)
+        if len(self.betas) != 2:
+            raise OptionError("training.betas do not fit", wanted="two numbers", got=list(self.betas))
+        for value in (*self.betas, self.average):
+            limits.share("training.betas or average", value, whole=False)
 
     @property
     def chunks(self) -> int:
@@ -163,6 +178,15 @@ class Edge:
     unseen: str = ""
     """A TOML file with other words for the classes, under the name of the first end: never trained on, but asked as well."""
 
+    def __post_init__(self) -> None:
+        limits.above("temperature of an edge", self.temperature, 0)
+        limits.at_least("weight of an edge", self.weight, 0)
+        limits.at_least("prompt_weight of an edge", self.prompt_weight, 0)
+        limits.share("smoothing of an edge", self.smoothing, whole=False)
+        if len(self.prompts) == 1:
+            got = f"{self.prompts[0].label!r} alone"
+            raise OptionError("one class is nothing to tell apart", wanted="prompts for at least two", got=got)
+
     @property
     def name(self) -> str:
         """How reports call it."""
@@ -198,6 +222,10 @@ class Recipe:
     """Length of a vector; 0 takes that of the towers that bring their weights."""
     licence: str = ""
     """Of the weights that come out."""
+
+    def __post_init__(self) -> None:
+        limits.at_least("seed", self.seed, 0)
+        limits.at_least("dim", self.dim, 0)
 
     @property
     def folds(self) -> int:

@@ -136,6 +136,22 @@ def test_a_stopped_run_goes_on_exactly(plan: Recipe, tmp_path: Path) -> None:
         ("steps = 12", "step = 12", "unknown key 'training.step'"),
         ('[["WALKING"], ["SEATED"]]', '[["RUNNING"]]', "names a class without prompts"),
         ("seed = 3", "seed = ", "the recipe is no TOML"),
+        ("seed = 3", "seed = -1", r"seed does not fit \(wanted at least 0, got -1\)"),
+        ("temperature = 0.1", "temperature = 0.0", r"temperature of an edge does not fit \(wanted above 0, got 0\.0\)"),
+        ("temperature = 0.1", "temperature = 0.1\nsmoothing = 3.0", "smoothing of an edge does not fit"),
+        ("batch = 16", "batch = 1", r"training\.batch does not fit \(wanted at least 2, got 1\)"),
+        ("batch = 16", "batch = 16\nchunk = -4", r"training\.chunk does not fit"),
+        (
+            "learning_rate = 0.003",
+            "learning_rate = nan",
+            r"training\.learning_rate does not fit \(wanted above 0, got nan\)",
+        ),
+        ("batch = 16", "batch = 16\nbetas = [0.9]", r"training\.betas do not fit \(wanted two numbers"),
+        ("batch = 16", "batch = 16\naverage = 2.0", "betas or average does not fit"),
+        ("batch = 16", "batch = 16\nclip = -1.0", r"training\.clip does not fit \(wanted above 0"),
+        ('label = "SEATED"', 'label = "SEATED"\nshare = 0.0', "share of class 'SEATED' does not fit"),
+        ('folds = [["s01"], ["s02"]]', "parts = 1", r"parts do not fit \(wanted at least 2, or none, got 1\)"),
+        ('[[edges.prompts]]\nlabel = "SEATED"\ntexts = ["sitting"]\n', "", "one class is nothing to tell apart"),
     ],
 )
 def test_a_wrong_recipe_is_one_clear_line(tmp_path: Path, old: str, new: str, message: str) -> None:

@@ -135,6 +135,19 @@ def test_a_loss_that_is_no_number_names_the_row() -> None:
         torch.testing.assert_close(value.data, before[name], msg="a poisoned step changes no weight")
 
 
+def test_a_gradient_that_is_no_number_changes_no_weight() -> None:
+    running = objectives.engine(6)
+    running.advance()
+    before = {name: value.clone() for name, value in running.objective.towers.named_parameters()}
+    next(running.objective.towers.parameters()).register_hook(lambda gradient: gradient * torch.inf)  # type: ignore[no-untyped-call]
+    with pytest.raises(
+        EdgebindError, match=r"batch 1, which begins with item \d+: the gradient at step 1 is (nan|inf)"
+    ):
+        running.advance()
+    for name, value in running.objective.towers.named_parameters():
+        torch.testing.assert_close(value, before[name], rtol=0, atol=0, msg=name)
+
+
 def test_a_learned_temperature_moves_and_is_not_decayed() -> None:
     running = objectives.engine(24)
     start = float(running.objective.scales["edge"].detach())

@@ -261,3 +261,11 @@ def test_a_broken_video_names_its_file(world: Path) -> None:
     with pytest.raises(RecordingError, match=r"seen/3\.mp4: is no video, or damaged"):
         bind.bind(replace(made, edges=tuple(replace(edge) for edge in made.edges)))
     assert isinstance(made.edges[0], Edge)
+
+
+def test_motion_of_another_length_names_its_item(world: Path) -> None:
+    np.save(world / "felt/3.npy", np.zeros((6, 150), np.float32))
+    with pytest.raises(
+        RecordingError, match=r"felt/3\.npy: motion is not as long as its node's window .*\(6, 200\): 2 s at 100 Hz"
+    ):
+        bind.bind(plan(world))

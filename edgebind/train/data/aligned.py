@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from edgebind import modality as modalities
 from edgebind.errors import OptionError
 from edgebind.preprocess import videos
+from edgebind.train import limits
 from edgebind.train.data import imu
 from edgebind.train.recipe import Node, from_table
 
@@ -55,6 +56,13 @@ class PictureAugment:
     """Probability that something stands before this camera alone: an eighth to a third of each side at the frame's mean."""
     whole: float = 0.0
     """Probability that nothing is cut away."""
+
+    def __post_init__(self) -> None:
+        limits.share("augment.crop", self.crop, whole=False)
+        for name in ("flip", "invert", "dead_pixels", "grey", "cutout", "whole"):
+            limits.share(f"augment.{name}", getattr(self, name))
+        for name in ("gain", "offset", "gamma", "colour", "noise"):
+            limits.at_least(f"augment.{name}", getattr(self, name), 0)
 
 
 @dataclass(frozen=True)

@@ -75,7 +75,9 @@ class ClassesTask:
 
     def _load(self, item: Item) -> object:
         node = self._tower.node
-        return self._kept.load(item.path, lambda: samples.load(item.path, node.modality, node.video))
+        sample = self._kept.load(item.path, lambda: samples.load(item.path, node.modality, node.video))
+        samples.require_window(sample, node, str(item.path))
+        return sample
 
 
 def read(data: Data) -> list[Item]:

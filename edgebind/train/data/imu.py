@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,10 +12,12 @@ import torch
 from numpy.typing import NDArray
 
 from edgebind import preprocess
+from edgebind.errors import OptionError
 from edgebind.evaluate.dataset import Labelled
 from edgebind.evaluate.datasets import motion
 from edgebind.manifest import WindowSpec
 from edgebind.signals import NANOSECONDS, Floats
+from edgebind.train import limits
 from edgebind.train.data.task import Batch, HeldOut, Samples, class_index, read_folder, require_every_class, shares
 from edgebind.train.recipe import Data, Edge, Node, from_table
 
@@ -55,6 +58,24 @@ class Augment:
     """...are drawn this much less often: where one movement ends is a matter of opinion."""
     run_power: float = 0.5
     """A robot's runs are drawn by length ** this, so that long runs do not drown the short."""
+
+    def __post_init__(self) -> None:
+        for name in ("stretch", "rotation_deg", "half_turn", "gain"):
+            values = getattr(self, name)
+            if len(values) != len(CARRIERS) or not all(0 <= value < math.inf for value in values):
+                wanted = "three numbers, none below 0: of a phone, a watch and a robot"
+                raise OptionError(f"augment.{name} does not fit", where="recipe", wanted=wanted, got=list(values))
+        for name in ("lost", "plain", "boundary_weight"):
+            limits.share(f"augment.{name}", getattr(self, name))
+        for name in (
+            "acceleration_noise",
+            "rotation_noise",
+            "acceleration_bias",
+            "rotation_bias",
+            "overhang",
+            "boundary",
+        ):
+            limits.at_least(f"augment.{name}", getattr(self, name), 0)
 
 
 class ImuTask:

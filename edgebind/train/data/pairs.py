@@ -59,6 +59,11 @@ class _Ends:
         """Inputs of both ends."""
         import torch
 
+        for at, tower in enumerate(self.towers):
+            if tower.node.tower != "cached":
+                for pair, name in zip(pairs, names, strict=True):
+                    samples.require_window(pair[at], tower.node, name)
+
         left, right = (
             tower.prepare([pair[at] for pair in pairs] if tower.node.tower != "cached" else names)
             for at, tower in enumerate(self.towers)

@@ -20,6 +20,7 @@ from edgebind import modality as modalities
 from edgebind.errors import RecordingError
 from edgebind.preprocess import videos
 from edgebind.preprocess.videos import MIDDLE, Sampling
+from edgebind.train.recipe import Node
 
 KEPT_BYTES = 1 << 30
 """Decoded samples that stay in memory; what does not fit is read again each time."""
@@ -65,6 +66,24 @@ def load(path: Path, modality: str, video: Sampling = MIDDLE) -> Any:
 
         return read_image(path)
     raise RecordingError("a file that this modality cannot be", where=path, wanted=f"a .npy of {modality}")
+
+
+def require_window(sample: Any, node: Node, where: str) -> None:
+    """Refuse motion that is not as long as the node's window; other sensors' preprocessing takes what comes.
+
+    Raises
+    ------
+    RecordingError: names the item.
+    """
+    if node.modality != "imu" or not node.window:
+        return
+    rate, seconds = (float(node.window.get(name, 0)) for name in ("rate_hz", "seconds"))
+    wanted = (6, round(rate * seconds))
+    if np.shape(sample) != wanted:
+        said = f"{wanted}: {seconds:g} s at {rate:g} Hz"
+        raise RecordingError(
+            "motion is not as long as its node's window", where=where, wanted=said, got=np.shape(sample)
+        )
 
 
 def _sound(path: Path) -> Any:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -73,6 +75,23 @@ def test_frames_far_larger_than_the_tower_s_are_averaged_as_pillow_does(modality
     seen = _seen(frame, modality, side=32)
     expected = np.asarray(Image.fromarray(frame).reduce(3))[:67, :103]
     np.testing.assert_allclose(seen.astype(int), expected.astype(int), atol=1)
+
+
+@pytest.mark.parametrize(
+    ("modality", "augment", "wanted"),
+    [
+        ("vision", {"crop": 1.0}, "0 to below 1"),
+        ("thermal", {"flip": 1.5}, "0 to 1"),
+        ("thermal", {"noise": -0.1}, "at least 0"),
+        ("imu", {"gain": [0.1]}, "three numbers"),
+        ("imu", {"rotation_deg": [1.0, 2.0, float("nan")]}, "three numbers"),
+        ("imu", {"lost": 2.0}, "0 to 1"),
+    ],
+)
+def test_a_strength_that_cannot_be_is_one_clear_line(modality: str, augment: dict[str, Any], wanted: str) -> None:
+    (name,) = augment
+    with pytest.raises(OptionError, match=rf"augment\.{name} does not fit .*wanted {wanted}"):
+        aligned.bender(Node(modality, "any", augment=augment))
 
 
 @pytest.mark.parametrize(
