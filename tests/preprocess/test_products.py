@@ -12,7 +12,7 @@ from edgebind.errors import OptionError, RecordingError
 from edgebind.preprocess import images
 from edgebind.preprocess.products import halves, products, weights
 
-SIDES = st.integers(16, 200)
+SIDES = st.integers(16, 160)
 
 
 @settings(max_examples=60, deadline=None)
