@@ -127,11 +127,14 @@ def build(
 
 def _front(folder: Path, manifest: Manifest, floats: bool, frame: tuple[int, int] | None) -> Front | None:
     """What of the preprocessing the engine does."""
-    tail = preprocess.tail_of(manifest.preprocess)
+    tail = preprocess.tail_of(manifest.preprocess, sometimes=frame is not None)
     if frame is not None and (floats or tail is None):
         got = "--floats" if floats else f"kind {manifest.preprocess['kind']!r}"
         raise OptionError(
-            "no 8-bit frames come into this engine", where=folder, wanted="colour pictures, for --frame", got=got
+            "no 8-bit frames come into this engine",
+            where=folder,
+            wanted="pictures whose pixels do not depend on each other, for --frame",
+            got=got,
         )
     return None if floats or tail is None else Front(tail, frame)
 

@@ -294,11 +294,11 @@ def _engine_key(path: Path, of: Manifest) -> EngineKey:
         raise BackendError(fault, where=path, remedy="build it again with edgebind build")
     if note.key.graph != graph_digest(of):
         raise BackendError("is the engine of another bundle", where=path, remedy="build it with edgebind build")
+    if note.key.frame:
+        raise BackendError("takes whole frames, which no model hands on", where=path, remedy="build it without --frame")
     tail = preprocess.tail_of(of.preprocess)
     if note.key.pixels not in ("", tail and tail.digest):
         raise BackendError("was built with other constants of the preprocessing", where=path, remedy="build it again")
-    if note.key.frame:
-        raise BackendError("takes whole frames, which no model hands on", where=path, remedy="build it without --frame")
     if note.key.flavour != "tensorrt":
         raise BackendError("Triton runs engines of the full TensorRT only", where=path, got="TensorRT-RTX")
     return note.key

@@ -104,8 +104,7 @@ class TensorRTBackend(Closing):
         self._input, self._output = ends_of(loaded.engine, flavour, self._where)
         self.input_name, self.output_name = self._input.name, self._output.name
         self.takes_pixels = bool(loaded.file.key.pixels)
-        height, width = loaded.file.key.frame or (0, 0)
-        self.frame: tuple[int, int] | None = (height, width) if loaded.file.key.frame else None
+        self.frame = loaded.file.key.size
         self.name = name
         self._file = loaded.file
         self._lock = threading.Lock()
@@ -142,22 +141,24 @@ class TensorRTBackend(Closing):
 
         flavour = load_flavour()
         device = flavour.device()
-        tail = preprocess.tail_of(manifest.preprocess)
-        front = Front(tail) if pixels and tail is not None else None
-        name = "tensorrt" if pixels or tail is None else "tensorrt-floats"
+        always, sometimes = (preprocess.tail_of(manifest.preprocess, sometimes=each) for each in (False, True))
+        front = Front(always) if pixels and always is not None else None
+        name = "tensorrt" if pixels or sometimes is None else "tensorrt-floats"
+        get = functools.partial(
+            engine_for,
+            folder,
+            manifest,
+            device=device,
+            flavour=flavour,
+            front=front,
+            or_any=True,
+            or_frames=sometimes if pixels else None,
+            say=say,
+        )
         gpu = PycudaGpu(device.index)
         try:
             with gpu.current():
-                loaded = loading.load(
-                    lambda: engine_for(
-                        folder, manifest, device=device, flavour=flavour, front=front, or_any=True, say=say
-                    ),
-                    flavour,
-                    folder,
-                    front=front,
-                    say=say,
-                )
-                return cls(loaded, gpu, flavour, name)
+                return cls(loading.load(get, flavour, folder, tail=sometimes, say=say), gpu, flavour, name)
         except BaseException:
             gpu.close()
             raise

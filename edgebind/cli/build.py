@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 @click.option("--strip-weights", is_flag=True, help="Leave the weights out; they come back from the graph.")
 @click.option("--tf32", is_flag=True, help="Let FP32 products drop to 10 bits of mantissa.")
 @click.option(
-    "--frame", metavar="WxH", help="For 8-bit colour frames of this size, such as 640x480, which the GPU resizes too."
+    "--frame", metavar="WxH", help="For 8-bit frames of this size, such as 640x480, which the GPU resizes too."
 )
 @click.option("--floats", is_flag=True, help="Leave the whole preprocessing of pictures to the processor.")
 @click.option(

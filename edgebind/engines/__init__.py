@@ -17,7 +17,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from edgebind import bundle
@@ -29,6 +29,7 @@ from edgebind.engines.key import EngineKey, Options, Profile, key_for
 from edgebind.engines.pixels import Front
 from edgebind.errors import OptionError
 from edgebind.manifest import Manifest
+from edgebind.preprocess.tail import Tail
 
 __all__ = [
     "Device",
@@ -114,6 +115,7 @@ def engine_for(
     sms: tuple[Sm, ...] = (),
     front: Front | None = None,
     or_any: bool = False,
+    or_frames: Tail | None = None,
     say: Say = silent,
 ) -> EngineFile:
     """The engine of this bundle for that device: from the cache, or built and put there.
@@ -128,6 +130,7 @@ def engine_for(
     front: the end of the preprocessing that the engine does itself, from 8-bit pixels on; None builds one for the encoder's own input.
     or_any: where the cache has none for `profile`, `options` and the frames of `front`, take the one that was built last, for a
         runtime that can do with any.
+    or_frames: then also one for frames, with this tail of the preprocessing, which is taken only where somebody built it.
     say: called with the line that says why an engine has to be built.
 
     Raises
@@ -140,6 +143,8 @@ def engine_for(
     wanted = key_for(manifest, flavour, device, profiles, options, sms, front)
     cache = cache or store.default_cache()
     found, why = store.find(cache, wanted, or_any=or_any)
+    if found is None and or_frames is not None:
+        found, _ = store.find(cache, replace(wanted, pixels=or_frames.digest), or_any=True)
     if found is not None:
         return _found(found)
     times, here = timing.path_of(cache, flavour, device), device if device.name else None

@@ -123,6 +123,11 @@ class EngineKey:
         return f"{self.gpu} ({sms})" if self.gpu else sms
 
     @property
+    def size(self) -> tuple[int, int] | None:
+        """Height and width of the frames that it resizes; None for an engine that takes none."""
+        return (self.frame[0], self.frame[1]) if self.frame else None
+
+    @property
     def takes(self) -> str:
         if self.frame:
             return f"8-bit frames of {self.frame[1]} x {self.frame[0]}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ from edgebind.engines.flavour import Flavour, Say, silent
 from edgebind.engines.pixels import Front
 from edgebind.engines.watch import listening
 from edgebind.errors import BackendError
+from edgebind.preprocess.tail import Tail
 
 if TYPE_CHECKING:
     import tensorrt_rtx_bindings as trt
@@ -31,7 +32,7 @@ class Loaded:
 
 
 def load(
-    get: Callable[[], EngineFile], flavour: Flavour, folder: Path, *, front: Front | None = None, say: Say = silent
+    get: Callable[[], EngineFile], flavour: Flavour, folder: Path, *, tail: Tail | None = None, say: Say = silent
 ) -> Loaded:
     """Put an engine onto the GPU whose context is current.
 
@@ -39,7 +40,7 @@ def load(
     ----------
     get: finds or builds the file, as `edgebind.engines.engine_for` does; called again if TensorRT refuses what it found.
     folder: the bundle, whose graph gives a stripped engine its weights back.
-    front: that the engine was built with, whatever the frames.
+    tail: of its preprocessing, for an engine that does it.
 
     Raises
     ------
@@ -47,7 +48,7 @@ def load(
     BackendError: the GPU's memory is full, or TensorRT refuses an engine that it has just built.
     """
     flavour.require_driver()  # without one TensorRT's objects are broken, and the next call can crash the process
-    file, source = get(), _Source(folder / bundle.ENCODER, front)
+    file, source = get(), _Source(folder / bundle.ENCODER, tail)
     loaded, complaints = _deserialise(file, flavour, source)
     if loaded is None and not file.built and not ran_out_of_memory(complaints):
         say(f"{file.path.name}: {flavour} refuses it ({one_line(complaints)}); building it again")
@@ -64,7 +65,8 @@ class _Source:
     """What an engine was built from."""
 
     path: Path
-    front: Front | None
+    tail: Tail | None
+    """Of the preprocessing, whether the engine does it or not."""
 
 
 def _deserialise(file: EngineFile, flavour: Flavour, source: _Source) -> tuple[Loaded | None, list[str]]:
@@ -92,11 +94,10 @@ def _refit(engine: trt.ICudaEngine, file: EngineFile, flavour: Flavour, logger: 
     trt, path = flavour.trt, str(source.path)
     refitter = trt.Refitter(engine, logger)
     parser = trt.OnnxParserRefitter(refitter, logger)
-    if source.front is None:
+    if not file.key.pixels or source.tail is None:
         read = parser.refit_from_file(path)
     else:
-        height, width = file.key.frame or (0, 0)
-        front = replace(source.front, frame=(height, width) if file.key.frame else None)
+        front = Front(source.tail, file.key.size)
         read = parser.refit_from_bytes(pixels.in_front_of(source.path, front), path)
     return bool(read and refitter.refit_cuda_engine())
 

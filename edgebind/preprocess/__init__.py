@@ -7,7 +7,7 @@ makes the equal object from it. Nothing here needs torch; Pillow, PyAV and the t
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -70,8 +70,13 @@ class BatchPreprocessor(Preprocessor, Protocol):
 class PixelPreprocessor(Preprocessor, Protocol):
     """A preprocessor whose call is `tail(pixels(samples))`: a runtime with a GPU may take the pixels and do the rest there."""
 
+    is_always_8_bit: ClassVar[bool]
+    """Whether no other samples come, so that an engine may take pixels without being asked to."""
+
     @property
-    def tail(self) -> Tail: ...
+    def tail(self) -> Tail | None:
+        """None where its constants allow none."""
+        ...
 
     def pixels(self, samples: NDArray[Any]) -> NDArray[np.uint8]:
         """uint8 `tail.shape`; RecordingError as from a call."""
@@ -110,15 +115,19 @@ def build(config: Mapping[str, object]) -> Preprocessor:
     return _config.from_dict(_KINDS[kind], config)
 
 
-def tail_of(config: Mapping[str, object]) -> Tail | None:
+def tail_of(config: Mapping[str, object], *, sometimes: bool = False) -> Tail | None:
     """What the preprocessor of that dictionary does to 8-bit pixels in the end; None where its input is made otherwise.
+
+    Parameters
+    ----------
+    sometimes: also where it takes other samples too.
 
     Raises
     ------
     BundleError: as `build`.
     """
     made = build(config)
-    return made.tail if isinstance(made, PixelPreprocessor) else None
+    return made.tail if isinstance(made, PixelPreprocessor) and (made.is_always_8_bit or sometimes) else None
 
 
 def for_imagebind(modality: str) -> Preprocessor:

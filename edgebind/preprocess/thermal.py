@@ -13,6 +13,7 @@ is known. Without one, each frame spans from its own low to its own high percent
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,7 @@ from numpy.typing import NDArray
 from edgebind.errors import RecordingError
 from edgebind.preprocess import checks, config, images
 from edgebind.preprocess.checks import Array
+from edgebind.preprocess.tail import Tail
 
 Floats = NDArray[np.float32]
 
@@ -97,6 +99,33 @@ class ThermalPreprocessor:
         unit = np.clip(picture, 0.0, 1.0) if self.normalise == "none" else self._stretched(picture)
         scaled: Floats = (unit - np.float32(self.mean)) / np.float32(self.std)
         return images.centred(scaled, self.size)[None]
+
+    # What an engine for 8-bit frames does itself. Not unasked, because a camera may send counts or °C.
+    is_always_8_bit: ClassVar[bool] = False
+
+    @property
+    def tail(self) -> Tail | None:
+        """What is done to 8-bit pixels in the end; None where it depends on the whole frame."""
+        if self.normalise != "none" or self.resize == "by-size":
+            return None
+        return Tail(self.size, (self.mean,), (self.std,), self.resize)
+
+    def pixels(self, samples: Array) -> NDArray[np.uint8]:
+        """What `tail` makes the input of: uint8 (size, size, 1). Samples and errors are those of a call, and they must be grey levels."""
+        return images.resized(self.frame(samples)[:, :, 0], self.size, self.resize)[:, :, None]
+
+    def frame(self, samples: Array) -> NDArray[np.uint8]:
+        """What is resized: uint8 (height, width, 1).
+
+        Raises
+        ------
+        RecordingError: as from a call, or counts or °C.
+        """
+        frame = thermal_frame(samples)
+        if frame.dtype != np.uint8:
+            remedy = "--backend tensorrt-floats takes counts and °C"
+            raise RecordingError("the engine was built for 8-bit frames", got=frame.dtype, remedy=remedy)
+        return frame[:, :, None]
 
     def _resized(self, picture: Array) -> Array:
         """A square, except under "by-size": there, what is around the picture must not count for its contrast."""

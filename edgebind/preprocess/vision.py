@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +35,7 @@ class VisionPreprocessor:
     """"short-side", "letterbox" or "squash": see `images.resized`."""
     mean: Three = CLIP_MEAN
     std: Three = CLIP_STD
+    is_always_8_bit: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         config.demand(config.is_size(self.size), "size", "a positive whole number", self.size)

@@ -332,6 +332,6 @@ RTX = Flavour(
 def loaded(engine: Engine, *profiles: Profile) -> Loaded:
     """The engine as if it had just been read from a file."""
     pixels = "a digest" if engine.kind == "UINT8" else ""
-    key: Any = SimpleNamespace(profiles=profiles or (Profile(1, 1, 4),), pixels=pixels, frame=())
+    key: Any = SimpleNamespace(profiles=profiles or (Profile(1, 1, 4),), pixels=pixels, size=None)
     checked_key: EngineKey = key
     return Loaded(engine, EngineFile(Path("e.engine"), checked_key, True, "new", 1.5), None, None)

@@ -77,8 +77,8 @@ def test_only_pictures_have_pixels_and_only_where_they_are_wanted(
     folder = bundles.write_seer(tmp_path / "b") if seen == "pictures" else bundles.write(tmp_path / "b")
     asked: list[Front | None] = []
 
-    def load(get: object, flavour: object, folder: Path, *, front: Front | None, say: object) -> Loaded:
-        asked.append(front)
+    def load(get: functools.partial[object], flavour: object, folder: Path, *, tail: object, say: object) -> Loaded:
+        asked.append(front := get.keywords["front"])
         return loaded(Engine(gpu, kind="FLOAT" if front is None else "UINT8"))
 
     monkeypatch.setattr(loading, "load", load)

@@ -23,7 +23,7 @@ from edgebind.engines.flavour import Flavour
 from edgebind.engines.key import Options
 from edgebind.engines.pixels import Front
 from edgebind.errors import BundleError, OptionError, RecordingError
-from edgebind.preprocess import VisionPreprocessor, images
+from edgebind.preprocess import ThermalPreprocessor, VisionPreprocessor, images
 from tests import bundles
 from tests.engines import fakes
 from tests.engines.conftest import ADA
@@ -72,6 +72,23 @@ def test_frames_are_resized_to_the_grey_level(how: str, pictures: list[np.ndarra
         np.testing.assert_array_equal(_run(model, frame[None]), _run(graph, make(frame)[None]))
 
 
+def test_thermal_frames_of_8_bits_are_resized_too(pictures: list[np.ndarray], tmp_path: Path) -> None:
+    (tmp_path / "e.onnx").write_bytes(
+        bundles.encoder((1, 32, 32), weights=np.random.default_rng(0).normal(size=(1024, 4)))
+    )
+    make = ThermalPreprocessor(size=32, resize="squash", mean=0.4, std=0.2)
+    assert make.tail is not None
+    for picture in pictures:
+        frame = np.ascontiguousarray(picture[:300, :400, 1])
+        np.testing.assert_array_equal(make.tail(make.pixels(frame)), make(frame))
+        model = pixels.in_front_of(tmp_path / "e.onnx", Front(make.tail, (300, 400)))
+        np.testing.assert_array_equal(
+            _run(model, make.frame(frame)[None]), _run(tmp_path / "e.onnx", make(frame)[None])
+        )
+        with pytest.raises(RecordingError, match=r"8-bit frames \(got uint16\); --backend tensorrt-floats"):
+            make.frame(frame.astype(np.uint16))
+
+
 @pytest.mark.slow
 def test_imagebinds_tower_in_three_precisions(pictures: list[np.ndarray], rtx: Flavour, tmp_path: Path) -> None:
     """Full depth and every kind of layer, made narrow; and TensorRT-RTX builds each for every GPU."""
@@ -101,8 +118,11 @@ def test_the_tail_is_what_the_host_does(pictures: list[np.ndarray]) -> None:
 
 def test_only_colour_pictures_end_so() -> None:
     """Thermal frames may be counts or degrees, depth is metres, and what is no picture has no pixels."""
-    having = [name for name in modality.MODALITIES if preprocess.tail_of(preprocess.for_imagebind(name).to_dict())]
-    assert having == ["vision"]
+    for sometimes, wanted in ((False, {"vision"}), (True, {"vision", "thermal"})):
+        made = {name: preprocess.for_imagebind(name).to_dict() for name in modality.MODALITIES}
+        assert {name for name, of in made.items() if preprocess.tail_of(of, sometimes=sometimes)} == wanted
+    assert [ThermalPreprocessor(normalise=how).tail for how in ("standard", "robust")] == [None, None]
+    assert ThermalPreprocessor(resize="by-size").tail is None
 
 
 @pytest.mark.parametrize("spoil", ["another size", "whole numbers", "two inputs", "no graph", "cut off"])
@@ -168,6 +188,21 @@ def test_an_engine_for_frames_is_another_engine(rtx: Flavour, tmp_path: Path) ->
     assert not _engine(folder, rtx, cache, frames).built
     with pytest.raises(OptionError, match="--tf32: TF32 would round the grey levels"):
         builder.check(Job(folder / bundle.ENCODER, rtx, (Profile(),), ((8, 9),), Options(tf32=True), front=frames))
+
+
+def test_an_engine_for_thermal_frames_is_taken_where_somebody_built_it(rtx: Flavour, tmp_path: Path) -> None:
+    folder, cache = bundles.write_seer(tmp_path / "b"), tmp_path / "cache"
+    manifest = bundle.verify(folder)
+
+    def run() -> EngineFile:
+        """As for a bundle whose camera may send something else: floats, unless there is one for frames."""
+        return engine_for(folder, manifest, device=ADA, flavour=rtx, cache=cache, or_any=True, or_frames=SEER.tail)
+
+    frames = _engine(folder, rtx, cache, Front(SEER.tail, (90, 120)))
+    assert run().path == frames.path
+    floats = _engine(folder, rtx, cache, None)
+    assert floats.built
+    assert run().path == floats.path
 
 
 def test_engines_from_before_there_were_pixels_still_fit(rtx: Flavour, tmp_path: Path) -> None:

@@ -15,7 +15,6 @@ from edgebind.engines import EngineFile, builder, engine_for, loading, store
 from edgebind.engines.builder import Job
 from edgebind.engines.flavour import Flavour
 from edgebind.engines.key import EngineKey, Options, Profile
-from edgebind.engines.pixels import Front
 from edgebind.engines.watch import listening
 from edgebind.errors import BackendError, EdgebindError, MissingDependencyError, OptionError
 from edgebind.manifest import Manifest
@@ -215,8 +214,10 @@ def test_a_stripped_engine_that_takes_pixels_gets_those_of_its_preprocessing_too
     flavour, folder = fakes.flavour(api["10.3.0"], "10.3.0"), bundles.write_seer(tmp_path / "b")
     tail = preprocess.tail_of(bundle.verify(folder).preprocess)
     assert tail is not None
-    loading.load(lambda: _file(tmp_path / "e.engine", strip_weights=True), flavour, folder, front=Front(tail))
-    assert flavour.trt.OnnxParserRefitter.read == [str(folder / "encoder.onnx")]
+    file = _file(tmp_path / "e.engine", strip_weights=True)
+    for key in (replace(file.key, pixels=tail.digest), replace(file.key, pixels=tail.digest, frame=(48, 64))):
+        loading.load(lambda key=key: replace(file, key=key), flavour, folder, tail=tail)  # type: ignore[misc]
+    assert flavour.trt.OnnxParserRefitter.read == [str(folder / "encoder.onnx")] * 2
 
 
 def test_an_engine_that_tensorrt_refuses_is_built_again(api: Api, tmp_path: Path) -> None:
