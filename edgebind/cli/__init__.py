@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import errno
 import importlib
+import io
 import os
 import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import click
 
@@ -123,6 +124,8 @@ def _place(error: OSError) -> str | None:
     if error.filename is None and error.errno in (errno.ENOSPC, errno.EDQUOT):
         _print_to_nobody()
         return "standard output"
+    if error.filename is None and error.errno == errno.ENOENT:  # of getcwd alone
+        return "the working folder"
     return error.filename
 
 
@@ -138,10 +141,17 @@ def run() -> None:
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:  # closed by whoever started us; a file that is opened would take its number
             setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115
+        _escape_what_cannot_be_shown(getattr(sys, name))
     for ending in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(ending) is signal.SIG_DFL:  # `nohup` has it ignored
             signal.signal(ending, _leave)
     sys.exit(main())
+
+
+def _escape_what_cannot_be_shown(stream: TextIO) -> None:
+    """A prompt in Chinese in a Latin-1 terminal is shown with escapes; it is no reason to fail."""
+    if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+        stream.reconfigure(errors="backslashreplace")
 
 
 def _leave(number: int, frame: object) -> None:

@@ -89,6 +89,37 @@ def test_output_on_a_full_disk_is_one_line(command: str) -> None:
     assert "Traceback" not in done.stderr
 
 
+def test_a_prompt_that_the_terminal_cannot_show_is_shown_with_escapes(tmp_path: Path) -> None:
+    folder = bundles.write(tmp_path / "跑步")
+    done = subprocess.run(
+        [sys.executable, "-m", "edgebind", "inspect", str(folder)],
+        capture_output=True,
+        check=False,
+        env={**os.environ, "PYTHONIOENCODING": "latin-1"},
+    )
+    assert done.returncode == 0
+    assert b"\\u8dd1\\u6b65: whole" in done.stdout
+
+
+@pytest.mark.parametrize("arguments", [("doctor",), ("export", "--precision", "fp32")])
+def test_a_working_folder_that_is_gone_is_one_line(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    """As after `git checkout` in another terminal."""
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    script = 'rmdir ../gone; exec "$@"'
+    done = subprocess.run(
+        ["sh", "-c", script, "sh", sys.executable, "-m", "edgebind", *arguments],
+        cwd=gone,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1
+    assert done.stderr.startswith("edgebind: ")
+
+
 @pytest.mark.parametrize("closed", [1, 2])
 def test_a_service_without_output_is_served(tmp_path: Path, closed: int) -> None:
     out = tmp_path / "e.npz"
