@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from io import BytesIO
 from pathlib import Path
@@ -51,6 +51,8 @@ class Sampling:
     """Of a clip, evenly from its beginning to its end; one lies in its middle."""
     crops: int = 1
     """1: the whole frame, of which preprocessing keeps the centre. 3: squares at both ends and in the middle of its long side."""
+    random: bool = False
+    """Whether training sees a clip anywhere in the video, another each time; what is judged is seen as without it."""
 
     def __post_init__(self) -> None:
         for name in ("clips", "frames"):
@@ -61,6 +63,8 @@ class Sampling:
             raise OptionError("too many frames of a video", wanted=f"at most {MOST_FRAMES}", got=got)
         if not 0 < self.seconds < float("inf"):
             raise OptionError("a clip of a video has no length", wanted="seconds above 0", got=self.seconds)
+        if self.random and self.clips > 1:
+            raise OptionError("a random clip of a video is one", wanted="clips = 1", got=self.clips)
         if self.crops not in (1, 3):
             raise OptionError("another number of crops of a video", wanted="1 or 3", got=self.crops)
 
@@ -95,6 +99,19 @@ class Video:
     """None is the end; beyond it the last frame is seen again."""
     data: bytes | None = None
     """What the file holds, where it is no file: `path` is then its name in messages."""
+
+    def anywhere(self, how: Sampling, rng: np.random.Generator, within: float = float("inf")) -> Video:
+        """A stretch as long as a clip, at a random moment of the first `within` seconds.
+
+        Raises
+        ------
+        RecordingError, MissingDependencyError: as `read`.
+        """
+        with _opened(self.path, self.data) as (container, stream):
+            begin = _start_of(container, stream)
+            length = min(float(_stop_of(container, stream, begin) - begin), within)
+        start = rng.random() * max(0.0, length - how.seconds)
+        return replace(self, start=start, stop=min(start + how.seconds, length))
 
     def read(self, how: Sampling) -> Frames:
         """uint8 (clips x crops, frames, height, width, 3), RGB, upright; the crops of a clip follow each other.

@@ -10,6 +10,7 @@ import struct
 from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -211,6 +212,6 @@ def test_a_video_that_was_cut_off_ends_with_its_last_whole_frame(tmp_path: Path)
         ({"clips": 200, "frames": 2}, r"too many frames of a video \(wanted at most 256, got 200 clips of 2\)"),
     ],
 )
-def test_a_sampling_that_cannot_be_is_one_clear_line(sampling: dict[str, int], says: str) -> None:
+def test_a_sampling_that_cannot_be_is_one_clear_line(sampling: dict[str, Any], says: str) -> None:
     with pytest.raises(OptionError, match=says):
         Sampling(**sampling)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import tarfile
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -98,13 +99,13 @@ parts = 2
 """
 
 
-def film(path: Path, pace: int) -> Path:
-    """1 s of 48 x 32, twenty frames: a bright column that moves by `pace` pixels a frame."""
+def film(path: Path, pace: int, frames: int = 20) -> Path:
+    """48 x 32, twenty frames a second: a bright column that moves by `pace` pixels a frame."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with av.open(str(path), "w") as container:
         stream = container.add_stream("mpeg4", rate=20)
         stream.width, stream.height, stream.pix_fmt = 48, 32, "yuv420p"
-        for number in range(20):
+        for number in range(frames):
             picture = np.full((32, 48, 3), 40, np.uint8)
             picture[:, (number * pace) % 44 : (number * pace) % 44 + 4] = 220
             container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
@@ -187,7 +188,13 @@ def test_a_recipe_binds_to_video_from_the_command_line(world: Path) -> None:
     found = CliRunner().invoke(cli.group, ["bind", str(world / "recipe.toml"), "--threads", "1"])
     assert found.exit_code == 0, found.output
     report = json.loads((world / "run" / "run.json").read_text())
-    assert report["recipe"]["nodes"]["vision"]["video"] == {"clips": 2, "seconds": 0.5, "frames": 2, "crops": 1}
+    assert report["recipe"]["nodes"]["vision"]["video"] == {
+        "clips": 2,
+        "seconds": 0.5,
+        "frames": 2,
+        "crops": 1,
+        "random": False,
+    }
     assert report["held_out"]["imu-vision"]["pairs"] == 8
 
 
@@ -245,6 +252,7 @@ def test_a_picture_among_videos_stands_still() -> None:
     [
         ("clips = 2,", "clips = 0,", "clips of a video are too few"),
         ("clips = 2,", "clip = 2,", "unknown key 'nodes.vision.video.clip'"),
+        ("clips = 2,", "clips = 2, random = true,", r"a random clip of a video is one \(wanted clips = 1, got 2\)"),
         ("clips = 2,", 'clips = "two",', "key 'nodes.vision.video.clips' has the wrong type"),
         ('{ kind = "imu" }', '{ kind = "imu" }\nvideo = { clips = 3 }', "only vision reads videos"),
     ],
@@ -269,3 +277,47 @@ def test_motion_of_another_length_names_its_item(world: Path) -> None:
         RecordingError, match=r"felt/3\.npy: motion is not as long as its node's window .*\(6, 200\): 2 s at 100 Hz"
     ):
         bind.bind(plan(world))
+
+
+def test_a_random_clip_and_the_sound_beside_it_are_of_the_same_seconds(tmp_path: Path) -> None:
+    """4 s: the pace of the column tells the second, and so does the sample's value."""
+    film(tmp_path / "a.mp4", pace=1, frames=80)
+    np.save(tmp_path / "a.npy", np.arange(64000, dtype=np.float32)[None] / 16000)
+    (tmp_path / "pairs.jsonl").write_text('{"audio": "a.npy", "vision": "a.mp4"}\n')
+    how = Sampling(seconds=0.5, random=True)
+    audio = nodes.NodeTower("audio", Node("audio", "audio-s"), torch.nn.Identity(), _longest, 1)
+    vision = nodes.NodeTower("vision", Node("vision", "vision-s", video=how), torch.nn.Identity(), _columns, 1)
+    source = PairSource(
+        Edge(("audio", "vision"), (Data("table", str(tmp_path / "pairs.jsonl")),), 0.1), audio, vision, None
+    )
+    drawn = source.draw(0, 12, np.random.default_rng(0))
+    starts = drawn.left[:, 0]
+    assert starts.min() < 1.2 and starts.max() > 2.4, "anywhere in the four seconds"
+    torch.testing.assert_close(drawn.left[:, 1] - starts, torch.full((12,), 0.5), atol=1e-3, rtol=0)
+    # Frame k shows the column at k modulo 44.
+    expected = torch.stack([torch.floor(starts * 20) % 44, torch.floor((starts + 0.5) * 20) % 44], dim=1)
+    assert (drawn.right - expected).abs().max() <= 1
+    judged = source.everything()
+    assert judged is not None
+    torch.testing.assert_close(judged.left, torch.tensor([[0.0, 4.0]]), atol=1e-3, rtol=0)
+    assert (judged.right - torch.tensor([[35.0, 1.0]])).abs().max() <= 1, "1.75 s and 2.25 s"
+
+
+def _longest(sounds: Sequence[NDArray[np.float32]]) -> torch.Tensor:
+    """(sounds, 2): their first and last value."""
+    return torch.tensor([[float(sound[0, 0]), float(sound[0, -1])] for sound in sounds])
+
+
+def _columns(seen: Sequence[NDArray[np.uint8]]) -> torch.Tensor:
+    """(videos, frames): where the bright column begins."""
+    lines = [[np.flatnonzero(frame[16, :, 0] > 130)[0] for frame in video[0]] for video in seen]
+    return torch.tensor(lines, dtype=torch.float32)
+
+
+def test_a_recipe_with_random_clips_is_the_same_run_twice(world: Path) -> None:
+    made = plan(world, BIND.replace("clips = 2, seconds = 0.5", "seconds = 0.5, random = true"))
+    losses = []
+    for name in ("one", "other"):
+        bind.bind(replace(made, out=str(world / name)))
+        losses.append((world / name / "losses.jsonl").read_text())
+    assert losses[0] == losses[1]

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from edgebind import modality as modalities
 from edgebind.errors import OptionError
 from edgebind.preprocess import videos
+from edgebind.preprocess.videos import Sampling, Video
 from edgebind.train import limits
 from edgebind.train.data import imu
 from edgebind.train.recipe import Node, from_table
@@ -113,7 +114,7 @@ def bender(node: Node) -> tuple[Bend, PictureAugment | None]:
         how: PictureAugment = from_table(PictureAugment, node.augment, where="recipe", prefix="augment.")
         _require_physical(how, node.modality)
         side = ENOUGH * int(node.preprocess.get("size", 224))
-        return (lambda sample, rng, where: _see_either(sample, how, rng, where, side)), how
+        return _Eye(how, side, node.video), how
     if node.modality == "imu":
         about: imu.Augment = from_table(imu.Augment, node.augment, where="recipe", prefix="augment.")
         return (lambda window, rng, _: _carry(window, about, rng)), None
@@ -128,16 +129,25 @@ def _require_physical(how: PictureAugment, modality: str) -> None:
             raise OptionError(f"augment.{name} makes no sense of {modality}", where="recipe", wanted="0, or left out")
 
 
-def _see_either(
-    sample: Frame, how: PictureAugment, rng: np.random.Generator, where: Geometry | None, side: int
-) -> Frame:
-    """A picture; or a video, of which what one frame goes through all others do: its camera has one setting and one place."""
-    if not videos.is_read(sample):
-        return _see(sample, how, rng, where, side)
-    where, seed = where or draw_geometry(how, rng), int(rng.integers(2**63))
-    frames = sample.reshape(-1, *sample.shape[2:])
-    seen = np.stack([_see(frame, how, np.random.default_rng(seed), where, side) for frame in frames])
-    return seen.reshape(*sample.shape[:2], *seen.shape[1:])
+@dataclass(frozen=True)
+class _Eye:
+    """A camera, or a video of it: what one frame goes through all others do, since its camera has one setting and one place."""
+
+    how: PictureAugment
+    side: int
+    """Pixels that are enough."""
+    video: Sampling
+
+    def __call__(self, sample: Any, rng: np.random.Generator, where: Geometry | None) -> Any:
+        if isinstance(sample, Video):
+            clip = sample if sample.stop is not None else sample.anywhere(self.video, rng)
+            sample = clip.read(self.video)
+        if not videos.is_read(sample):
+            return _see(sample, self.how, rng, where, self.side)
+        where, seed = where or draw_geometry(self.how, rng), int(rng.integers(2**63))
+        frames = sample.reshape(-1, *sample.shape[2:])
+        seen = np.stack([_see(frame, self.how, np.random.default_rng(seed), where, self.side) for frame in frames])
+        return seen.reshape(*sample.shape[:2], *seen.shape[1:])
 
 
 def _see(frame: Frame, how: PictureAugment, rng: np.random.Generator, where: Geometry | None, side: int) -> Frame:

@@ -71,7 +71,10 @@ class ClassesTask:
             return []
         labels = np.array([self.classes[item.label] for item in self._held_out])
         names = [str(item.path) for item in self._held_out]
-        return [Samples([self._load(item) for item in self._held_out], labels, names.__getitem__)]
+        return [Samples([self._as_judged(item) for item in self._held_out], labels, names.__getitem__)]
+
+    def _as_judged(self, item: Item) -> object:
+        return samples.as_judged(self._load(item), self._tower.node)
 
     def _load(self, item: Item) -> object:
         node = self._tower.node

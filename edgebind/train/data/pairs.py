@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,8 +21,10 @@ from typing import Any
 
 import numpy as np
 
+from edgebind import modality as modalities
 from edgebind.errors import OptionError, RecordingError
 from edgebind.preprocess import videos
+from edgebind.preprocess.videos import Video
 from edgebind.train.data import samples
 from edgebind.train.data.aligned import bender, draw_geometry
 from edgebind.train.data.shards import Record, Shards
@@ -50,10 +53,32 @@ class _Ends:
 
     def bent(self, pair: tuple[Any, Any], rng: np.random.Generator) -> tuple[Any, Any]:
         """Both as other sensors would have seen them; two cameras keep looking at the same part."""
+        pair = self._at_one_moment(pair, rng)
         first, second = self._shapes
         where = draw_geometry(first, rng) if first is not None and second is not None else None
         one, other = (bend(sample, rng, where) for bend, sample in zip(self._bends, pair, strict=True))
         return one, other
+
+    def as_judged(self, pair: tuple[Any, Any]) -> tuple[Any, Any]:
+        """Both as they are."""
+        one, other = (samples.as_judged(sample, tower.node) for sample, tower in zip(pair, self.towers, strict=True))
+        return one, other
+
+    def _at_one_moment(self, pair: tuple[Any, Any], rng: np.random.Generator) -> tuple[Any, Any]:
+        """A random clip of a video; of the sound beside it the same seconds, without which binding suffers."""
+        for at, sample in enumerate(pair):
+            if isinstance(sample, Video):
+                return self._cut(pair, at, rng)
+        return pair
+
+    def _cut(self, pair: tuple[Any, Any], at: int, rng: np.random.Generator) -> tuple[Any, Any]:
+        other, how = pair[1 - at], self.towers[at].node.video
+        is_sound = self.towers[1 - at].node.modality == "audio" and isinstance(other, np.ndarray)
+        rate = modalities.get("audio").rate_hz
+        video = pair[at].anywhere(how, rng, other.shape[1] / rate if is_sound else math.inf)
+        if is_sound:
+            other = other[:, round(video.start * rate) : round(video.stop * rate)]
+        return (video, other) if at == 0 else (other, video)
 
     def drawn(self, pairs: list[tuple[Any, Any]], kinds: list[int], names: list[str]) -> Drawn:
         """Inputs of both ends."""
@@ -103,7 +128,8 @@ class PairSource:
     def _plain(self, pairs: list[Pair]) -> Drawn | None:
         if not pairs:
             return None
-        return self._ends.drawn([self._load(p) for p in pairs], list(range(len(pairs))), [p.name for p in pairs])
+        seen = [self._ends.as_judged(self._load(pair)) for pair in pairs]
+        return self._ends.drawn(seen, list(range(len(pairs))), [pair.name for pair in pairs])
 
     def _load(self, pair: Pair) -> tuple[Any, Any]:
         one, other = (
@@ -220,7 +246,7 @@ def _decode(record: Record, node: Node) -> Any:
     if kind == "npy":
         return samples.read_array(io.BytesIO(data), name)
     if modality == "vision" and f".{kind.lower()}" in videos.SUFFIXES:
-        return videos.read(Path(name), node.video, data)
+        return Video(Path(name), data=data) if node.video.random else videos.read(Path(name), node.video, data)
     from edgebind.preprocess.images import decode_image
 
     return decode_image(data, name)

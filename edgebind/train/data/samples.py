@@ -1,7 +1,8 @@
 """A file -> samples in physical units, whatever the sensor; and the memory that spares a second reading.
 
 picture    as everywhere in edgebind: 8-bit, 16-bit counts, float
-video      uint8 (clips, frames, height, width, 3) as the node's `video` says, or the picture in its middle
+video      uint8 (clips, frames, height, width, 3) as the node's `video` says, or the picture in its middle; a `Video` that is
+           not read yet where each draw takes another clip
 sound      float32 (channels, n) at full scale and the tower's rate
 .npy       samples as they are: (6, length) of an IMU in m/s² and rad/s, (height, width) of depth in metres
 text       what the file says
@@ -19,7 +20,7 @@ import numpy as np
 from edgebind import modality as modalities
 from edgebind.errors import RecordingError
 from edgebind.preprocess import videos
-from edgebind.preprocess.videos import MIDDLE, Sampling
+from edgebind.preprocess.videos import MIDDLE, Sampling, Video
 from edgebind.train.recipe import Node
 
 KEPT_BYTES = 1 << 30
@@ -60,12 +61,17 @@ def load(path: Path, modality: str, video: Sampling = MIDDLE) -> Any:
     if modality == "text":
         return path.read_text(encoding="utf-8")
     if modality == "vision" and path.suffix.lower() in videos.SUFFIXES:
-        return videos.read(path, video)
+        return Video(path) if video.random else videos.read(path, video)
     if modalities.get(modality).is_camera:
         from edgebind.preprocess.images import read_image
 
         return read_image(path)
     raise RecordingError("a file that this modality cannot be", where=path, wanted=f"a .npy of {modality}")
+
+
+def as_judged(sample: Any, node: Node) -> Any:
+    """A sample as it is judged: of a video that training sees at random moments the clip in its middle."""
+    return sample.read(node.video) if isinstance(sample, Video) else sample
 
 
 def require_window(sample: Any, node: Node, where: str) -> None:

@@ -49,6 +49,7 @@ class UnlabelledSource:
         OptionError: no such reader, a held-out group that is not there, or nothing left to learn from.
         RecordingError: nothing of that layout is there.
         """
+        self._node = node
         self._bend, _ = bender(node)
         self._kept = samples.Kept()
         self._learned: list[Item] = []
@@ -70,7 +71,8 @@ class UnlabelledSource:
         items = self._held_out
         if not items:
             return []
-        return [Samples([self._load(item) for item in items], np.arange(len(items)), lambda row: items[row].name)]
+        seen = [samples.as_judged(self._load(item), self._node) for item in items]
+        return [Samples(seen, np.arange(len(items)), lambda row: items[row].name)]
 
     def _load(self, item: Item) -> Any:
         return self._kept.load(item.name, item.load)
