@@ -27,7 +27,7 @@ from edgebind.calibration import qdq
 from edgebind.calibration import ranges as ranges_
 from edgebind.calibration.batches import Batch
 from edgebind.calibration.engine import Tap
-from edgebind.calibration.graph import Graph, Layer, require_onnx
+from edgebind.calibration.graph import Graph, Layer, Quantisable, require_onnx
 from edgebind.calibration.ranges import Ranges
 from edgebind.calibration.subject import Subject
 
@@ -73,8 +73,8 @@ def _larger(measured: float, estimated: float) -> Saving:
     return Saving(measured, "measured") if measured > estimated else Saving(estimated, "estimated")
 
 
-def _estimate(layer: Layer, macs: int, shapes: Mapping[str, tuple[int, ...]]) -> float:
-    return estimate(macs, sum(int(np.prod(shapes[name])) for name in (layer.activation, layer.weight, layer.name)))
+def _estimate(layer: Quantisable, macs: int, shapes: Mapping[str, tuple[int, ...]]) -> float:
+    return estimate(macs, sum(int(np.prod(shapes[name])) for name in (*layer.reads, layer.name)))
 
 
 def estimate(macs: int, values: int) -> float:
@@ -85,17 +85,18 @@ def estimate(macs: int, values: int) -> float:
 
 def shapes(subject: Subject, example: Batch) -> dict[str, tuple[int, ...]]:
     """{tensor: shape} of what layers read and write, one window, and of their weights."""
-    wanted = dict.fromkeys(name for layer in subject.layers for name in (layer.activation, layer.name))
     source = Graph.read(subject.graph)
-    with Tap(subject.graph, list(wanted)) as tap:
+    names = dict.fromkeys(name for layer in subject.layers for name in (*layer.reads, layer.name))
+    wanted = [name for name in names if name not in source.weights]
+    with Tap(subject.graph, wanted) as tap:
         found = {name: values.shape for name, values in tap.run(example.inputs[:1]).items()}
-    return found | {layer.weight: tuple(source.weights[layer.weight].dims) for layer in subject.layers}
+    return found | {name: tuple(source.weights[name].dims) for name in names if name in source.weights}
 
 
 def race(subject: Subject, ranges: Ranges, example: Batch) -> dict[str, list[float]]:
     """{layer: [milliseconds in float, in INT8]} of every layer and of `WHOLE` on this CPU, one window."""
     source = Graph.read(subject.graph)
-    weights = sum(int(np.prod(source.weights[layer.weight].dims)) for layer in subject.layers)
+    weights = sum(int(np.prod(source.weights[layer.weight].dims)) for layer in subject.weighted)
     if weights * (1 + len(subject.layers)) <= SMALL:
         return _race_encoders(subject, ranges, example)
     return _race_layers(subject, source, ranges, example)
@@ -123,13 +124,13 @@ def _fast() -> qdq.Scheme:
 
 
 def _race_layers(subject: Subject, source: Graph, ranges: Ranges, example: Batch) -> dict[str, list[float]]:
-    with Tap(subject.graph, [layer.activation for layer in subject.layers]) as tap:
+    with Tap(subject.graph, [layer.activation for layer in subject.weighted]) as tap:
         inputs = tap.run(example.inputs[:1])
     nodes = {node.output[0]: node for node in source.model.graph.node if node.output}
     known: dict[Any, list[float]] = {}
     found = {}
-    for place, layer in enumerate(subject.layers):
-        subject.steps("time of layers", place, len(subject.layers))
+    for place, layer in enumerate(subject.weighted):  # attention's products alone are no graph of one input
+        subject.steps("time of layers", place, len(subject.weighted))
         node, values = nodes[layer.name], inputs[layer.activation]
         alike = _alike(node, layer, source, values)
         if alike not in known:

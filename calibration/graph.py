@@ -62,6 +62,34 @@ class Layer:
         found = _NUMBERED.match(self.title)
         return found[1] if found else self.title
 
+    @property
+    def reads(self) -> tuple[str, str]:
+        """Its two factors."""
+        return self.activation, self.weight
+
+
+@dataclass(frozen=True, slots=True)
+class Product:
+    """A MatMul of two tensors that no weight is: attention's query by key, and its weights by value."""
+
+    name: str
+    """Its output tensor."""
+    reads: tuple[str, str]
+    """Its two factors."""
+    block: str
+    """The part of the encoder that it belongs to."""
+    weighs: bool
+    """Whether a Softmax made the first factor."""
+    op: str = "MatMul"
+
+    @property
+    def title(self) -> str:
+        """As people know it, since exporters only count them."""
+        return f"{self.block} {'weights by value' if self.weighs else 'query by key'}"
+
+
+Quantisable = Layer | Product
+
 
 class Graph:
     """An ONNX graph of one input and one output, whose external weights stay in their file until asked for."""
@@ -136,7 +164,7 @@ class Graph:
 
     def forget(self) -> None:
         """Drop what was derived from the nodes, after they were edited."""
-        for derived in ("layers", "readers", "rectified"):
+        for derived in ("layers", "products", "readers", "rectified"):
             self.__dict__.pop(derived, None)
 
     @cached_property
@@ -145,11 +173,37 @@ class Graph:
         found = (_layer(node, self.weights) for node in self.model.graph.node)
         return tuple(layer for layer in found if layer is not None)
 
-    def observed(self) -> list[str]:
-        """Tensors whose ranges are needed: what layers read, and what convolutions return (CPU kernels want both)."""
+    @cached_property
+    def products(self) -> tuple[Product, ...]:
+        """Products of two activations, in the order of execution; each is of the block of the layer before it."""
+        made = {str(name): str(node.op_type) for node in self.model.graph.node for name in node.output}
+        layers = {layer.name: layer for layer in self.layers}
+        found, block = [], ""
+        for node in self.model.graph.node:
+            layer = layers.get(node.output[0])
+            if layer is not None:
+                block = layer.block
+            elif node.op_type == "MatMul" and not any(name in self.weights for name in node.input):
+                first, second = (str(name) for name in node.input)
+                found.append(Product(str(node.output[0]), (first, second), block, made.get(first) == "Softmax"))
+        return tuple(found)
+
+    def quantisable(self, attention: bool = False) -> tuple[Quantisable, ...]:
+        """The layers, and the products with them if `attention` is to be INT8 too, in the order of execution."""
+        if not attention:
+            return self.layers
+        place = {node.output[0]: place for place, node in enumerate(self.model.graph.node) if node.output}
+        return tuple(sorted((*self.layers, *self.products), key=lambda one: place[one.name]))
+
+    def observed(self, attention: bool = False) -> list[str]:
+        """Tensors whose ranges are needed: what layers read, and what convolutions return (CPU kernels want both).
+
+        With `attention`, also what its products read.
+        """
         behind = {convolution: rectifier for rectifier, convolution in self.rectified.items()}
         names = [layer.activation for layer in self.layers]
         names += [behind.get(layer.name, layer.name) for layer in self.layers if layer.op == "Conv"]
+        names += [name for product in self.products if attention for name in product.reads]
         return list(dict.fromkeys(names))
 
     @cached_property

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from edgebind import cpu
-from edgebind.calibration import gate, ladder, nearness, observers, qdq, speed
+from edgebind.calibration import gate, ladder, nearness, qdq, speed
 from edgebind.calibration import journal as journal_
 from edgebind.calibration import ranges as ranges_
 from edgebind.calibration.batches import Batch, count
 from edgebind.calibration.gate import Bars, Comparison
+from edgebind.calibration.graph import Product
 from edgebind.calibration.journal import Journal
 from edgebind.calibration.ladder import Outcome, ToHalf
 from edgebind.calibration.nearness import Nearness
+from edgebind.calibration.observers import METHODS
 from edgebind.calibration.ranges import Ranges
 from edgebind.calibration.speed import Speed
 from edgebind.calibration.subject import Progress, Steps, Subject
@@ -64,6 +66,8 @@ def quantise(
     observed: Iterable[Batch] | None = None,
     ranges: Ranges | None = None,
     facts: Mapping[str, Any] | None = None,
+    attention: bool = False,
+    observer: str | None = None,
 ) -> Quantised:
     """Calibrate `graph` on some recordings and gate it on others.
 
@@ -78,6 +82,8 @@ def quantise(
     observed: windows to take ranges from, read one by one; None takes as many of `calibration` as are affordable.
     ranges: those of an earlier calibration of this graph, instead of new ones.
     facts: what else the report should say of the recordings.
+    attention: whether attention's own two products are INT8 as well, in the TensorRT graph; `ranges` must know of them.
+    observer: whose ranges are taken, with no other and no transform tried; None lets measurement choose.
 
     Raises
     ------
@@ -85,11 +91,15 @@ def quantise(
     GateError: INT8 misses `bars` whatever stays in float.
     """
     require_enough(calibration, held_out)
-    subject = _quantisable(Subject.of(graph, calibration[0], bank, scratch, progress, steps))
+    subject = _quantisable(Subject.of(graph, calibration[0], bank, scratch, progress, steps, attention=attention))
+    ranges = None if ranges is None else _fitting(ranges, subject, attention)
     calibration = subject.affordable(calibration, 1000, 512, least=2 * LEAST_CALIBRATION)
-    drawn = f"{observed is not None} {dict(facts or {})}"
+    drawn = f"{observed is not None} {dict(facts or {})}{' attention' * subject.attention} {observer or ''}"
     journal = _journal(state, subject, calibration, ranges, drawn)
-    found = Found(ranges) if ranges is not None else _calibration_of(journal, subject, calibration, observed)
+    if ranges is not None:
+        found = Found(ranges)
+    else:
+        found = _calibration_of(journal, subject, calibration, observed, observer)
     chosen = found.ranges
     held_out = subject.affordable(held_out, 600, 1024, least=2 * LEAST_GATE)
     outcome = ladder.climb(subject, chosen, calibration, held_out, bars, aim, journal, to_half)
@@ -103,6 +113,19 @@ def _quantisable(subject: Subject) -> Subject:
     if not subject.layers:
         raise CalibrationError("no layer that could be quantised", where=subject.graph, remedy="use --precision fp16")
     return subject
+
+
+def _fitting(ranges: Ranges, subject: Subject, attention: bool) -> Ranges:
+    """Known ranges, for attention in INT8 or in float as it is asked for now."""
+    wanted = [name for layer in subject.layers for name in layer.reads if isinstance(layer, Product)]
+    if not all(name in ranges.tensors for name in wanted):
+        raise CalibrationError(
+            "these ranges know nothing of attention's products",
+            where=ranges_.FILE,
+            wanted="ranges of an export with --attention int8",
+            remedy="calibrate again",
+        )
+    return replace(ranges, attention=attention)
 
 
 def _race(subject: Subject, outcome: Outcome, held_out: Sequence[Batch]) -> Speed:
@@ -143,23 +166,35 @@ def _journal(
 
 
 def _calibration_of(
-    journal: Journal, subject: Subject, calibration: Sequence[Batch], observed: Iterable[Batch] | None
+    journal: Journal,
+    subject: Subject,
+    calibration: Sequence[Batch],
+    observed: Iterable[Batch] | None,
+    observer: str | None,
 ) -> Found:
     """That of the search which goes on, or a new one."""
     if journal.found is not None:
         return Found.from_dict(journal.found)
-    found = _calibrated(subject, calibration, observed)
+    found = _calibrated(subject, calibration, observed, observer)
     journal.carry(found.to_dict())
     return found
 
 
-def _calibrated(subject: Subject, calibration: Sequence[Batch], observed: Iterable[Batch] | None) -> Found:
-    """The ranges, scales of weights and transforms that measure best."""
+def _calibrated(
+    subject: Subject, calibration: Sequence[Batch], observed: Iterable[Batch] | None, observer: str | None
+) -> Found:
+    """The ranges, scales of weights and transforms that measure best, or what the observer says that a user named."""
     windows = "windows that are read one by one" if observed is not None else f"{count(calibration)} windows"
     subject.progress(f"ranges of {len(subject.layers)} layers from {windows}")
     by_method = ranges_.collect(
-        subject.graph, calibration if observed is None else observed, seen=_counted(subject, calibration, observed)
+        subject.graph,
+        calibration if observed is None else observed,
+        METHODS if observer is None else {observer: METHODS[observer]},
+        seen=_counted(subject, calibration, observed),
+        attention=subject.attention,
     )
+    if observer is not None:
+        return Found(by_method[observer])
     near = Nearness(subject, subject.affordable(calibration, 100, 96))
     method, scores = nearness.choose(near, by_method)
     chosen, of_weights = nearness.choose_weights(near, by_method[method])
@@ -219,10 +254,11 @@ def _report(
             "damage": {titles[name]: round(value, 7) for name, value in outcome.damages.items()},
             "sensitivity": [item.to_dict(titles[item.layer]) for item in outcome.sensitivities],
         },
+        "attention": "int8" if subject.attention else "float",
         "macs": {"window": sum(subject.macs.values()), "int8_share": round(subject.share(outcome.kept), 4)},
         "speed": race.to_dict(),
         "recordings": {"calibration": _recordings(calibration), "gate": _recordings(held_out)},
-        "observers_tried": list(observers.METHODS),
+        "observers_tried": [name for name in METHODS if name in found.scores],
     }
 
 

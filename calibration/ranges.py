@@ -45,6 +45,8 @@ class Ranges:
     weights: str = LARGEST
     """How weights get their scales, a key of `edgebind.calibration.weights.SCALINGS`."""
     format: str = FORMAT
+    attention: bool = False
+    """Whether attention's own two products are quantised as well."""
     rewrites: Rewrites = field(default_factory=Rewrites)
     """What is done to the graph's constants first: the ranges are those of the graph so changed."""
 
@@ -85,9 +87,9 @@ def from_json(text: str, where: str | Path = FILE) -> Ranges:
         if weights not in SCALINGS:
             raise ValueError(f"weights {weights!r}")
         rewrites = rewrites_.from_dict(data["rewrites"]) if "rewrites" in data else Rewrites()
-        return Ranges(
-            str(data["graph"]), str(data["method"]), int(data["windows"]), tensors, weights, rewrites=rewrites
-        )
+        attention = data.get("attention", False) is True
+        graph, method, windows = str(data["graph"]), str(data["method"]), int(data["windows"])
+        return Ranges(graph, method, windows, tensors, weights, attention=attention, rewrites=rewrites)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise CalibrationError(
             f"not a ranges file: {error}", where=where, wanted=FORMAT, remedy="calibrate again"
@@ -151,6 +153,8 @@ def collect(
     batches: Iterable[Batch],
     methods: Mapping[str, Factory] | None = None,
     seen: Callable[[int], None] = lambda windows: None,
+    *,
+    attention: bool = False,
 ) -> dict[str, Ranges]:
     """Run the FP32 graph over real windows and note the range of every tensor that may be quantised.
 
@@ -159,6 +163,7 @@ def collect(
     Parameters
     ----------
     seen: called with the number of windows that are done, after each.
+    attention: also of what attention's own products read.
 
     Raises
     ------
@@ -166,7 +171,7 @@ def collect(
     """
     methods = METHODS if methods is None else methods
     structure = Graph.read(graph)
-    histograms = {name: Histogram() for name in structure.observed()}
+    histograms = {name: Histogram() for name in structure.observed(attention)}
     windows = 0
     with engine.Tap(graph, list(histograms)) as tap:
         for batch in batches:
@@ -179,7 +184,9 @@ def collect(
     digest = fingerprint(graph)
     observers = {method: {name: factory(h) for name, h in histograms.items()} for method, factory in methods.items()}
     return {
-        method: Ranges(digest, method, windows, {name: observer.range() for name, observer in of.items()})
+        method: Ranges(
+            digest, method, windows, {name: observer.range() for name, observer in of.items()}, attention=attention
+        )
         for method, of in observers.items()
     }
 

@@ -14,7 +14,7 @@ from edgebind.calibration import cost, engine, gate, qdq
 from edgebind.calibration.batches import Batch
 from edgebind.calibration.cost import Saving
 from edgebind.calibration.gate import FINEST, Bars, Comparison
-from edgebind.calibration.graph import Layer
+from edgebind.calibration.graph import Quantisable
 from edgebind.calibration.journal import Journal
 from edgebind.calibration.ranges import Ranges
 from edgebind.calibration.subject import Subject
@@ -120,19 +120,19 @@ def measure(probe: Probe, bars: Bars) -> list[Sensitivity]:
     return sorted(found, key=lambda item: -item.gain(bars))
 
 
-def _blocks(layers: Sequence[Layer]) -> list[list[Layer]]:
+def _blocks(layers: Sequence[Quantisable]) -> list[list[Quantisable]]:
     """Layers by block, where there are many; else each by itself."""
-    blocks: dict[str, list[Layer]] = {}
+    blocks: dict[str, list[Quantisable]] = {}
     for layer in layers:
         blocks.setdefault(layer.name if len(layers) <= FEW else layer.block, []).append(layer)
     return list(blocks.values())
 
 
-Measured = tuple[Layer, float, float | None, str]
+Measured = tuple[Quantisable, float, float | None, str]
 """A layer, its damage and disagreement, and the block that was measured in its place."""
 
 
-def _of_block(probe: Probe, block: Sequence[Layer], bars: Bars, done: int) -> list[Measured]:
+def _of_block(probe: Probe, block: Sequence[Quantisable], bars: Bars, done: int) -> list[Measured]:
     if len(block) > 1:
         whole = _alone(probe, block, done)
         if whole.spent(bars) < HARMLESS:
@@ -140,16 +140,16 @@ def _of_block(probe: Probe, block: Sequence[Layer], bars: Bars, done: int) -> li
     return [_single(layer, _alone(probe, [layer], done + place)) for place, layer in enumerate(block)]
 
 
-def _alone(probe: Probe, layers: Sequence[Layer], done: int) -> Comparison:
+def _alone(probe: Probe, layers: Sequence[Quantisable], done: int) -> Comparison:
     probe.subject.steps("damage of layers", done, len(probe.subject.layers))
     return probe.measure([layer.name for layer in layers])
 
 
-def _single(layer: Layer, found: Comparison) -> Measured:
+def _single(layer: Quantisable, found: Comparison) -> Measured:
     return layer, _damage(found), _disagreement(found), ""
 
 
-def _shared_out(subject: Subject, block: Sequence[Layer], found: Comparison) -> list[Measured]:
+def _shared_out(subject: Subject, block: Sequence[Quantisable], found: Comparison) -> list[Measured]:
     total = sum(subject.macs[layer.name] for layer in block)
     parts = [subject.macs[layer.name] / max(1, total) for layer in block]
     lost = _disagreement(found)

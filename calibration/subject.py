@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgebind.calibration.batches import Batch, spread
-from edgebind.calibration.graph import Graph, Layer
+from edgebind.calibration.graph import Graph, Layer, Quantisable
 from edgebind.labels import LabelBank
 
 Progress = Callable[[str], None]
@@ -23,7 +23,8 @@ class Subject:
 
     graph: Path
     """The FP32 encoder."""
-    layers: tuple[Layer, ...]
+    layers: tuple[Quantisable, ...]
+    """All that can be INT8."""
     macs: Mapping[str, int]
     """Of every product in the graph, one window."""
     bank: LabelBank
@@ -40,10 +41,28 @@ class Subject:
         scratch: Path,
         progress: Progress,
         steps: Steps = lambda stage, step, steps: None,
+        *,
+        attention: bool = False,
     ) -> Subject:
+        """Of a graph, and with `attention` also of its products of two activations.
+
+        Parameters
+        ----------
+        example: windows of the right shape; one is run.
+        """
         structure = Graph.read(graph)
         macs = structure.macs(example.inputs[:1], graph)
-        return cls(graph, structure.layers, macs, bank, scratch, progress, steps)
+        return cls(graph, structure.quantisable(attention), macs, bank, scratch, progress, steps)
+
+    @property
+    def weighted(self) -> tuple[Layer, ...]:
+        """The layers, without attention's products."""
+        return tuple(layer for layer in self.layers if isinstance(layer, Layer))
+
+    @property
+    def attention(self) -> bool:
+        """Whether attention's products are among what can be INT8."""
+        return len(self.weighted) < len(self.layers)
 
     @property
     def total(self) -> int:

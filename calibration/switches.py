@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     import onnx
 
 SWITCHES = "edgebind.switches"
-"""The graph's second input: (layers,) bool, in the order of `Graph.layers`."""
+"""The graph's second input: (layers,) bool, in the order of `Graph.quantisable`."""
 
 LARGE = 1_000_000_000
 """Bytes of weights above which they lie in a file of their own; the graph holds each twice, and protobuf ends at 2 GiB."""
@@ -44,12 +44,12 @@ class Switchboard(Closing):
         source = Graph.read(graph)
         scaled = Rewrites(ranges.rewrites.scalings)  # for good, whereas a layer's correction goes with its switch
         rewrites.apply(source, scaled)
-        self._names = [layer.name for layer in source.layers]
+        self._names = [layer.name for layer in source.quantisable(ranges.attention)]
         with tempfile.TemporaryDirectory(dir=scratch) as folder:
             written = Path(folder) / scheme.file
             qdq.write(graph, replace(ranges, rewrites=scaled), scheme, written)
             corrections = ranges.rewrites.corrections
-            switched = _Wiring(source, require_onnx().load(written), scheme, corrections).model()
+            switched = _Wiring(source, require_onnx().load(written), scheme, corrections, self._names).model()
             written.unlink()
             self._session: Any = engine.session(_save(switched, written), graph, optimise=False)
         self._input = source.input
@@ -79,13 +79,18 @@ class _Wiring:
     """Puts a Where on every edge from a DequantizeLinear to the node that reads it."""
 
     def __init__(
-        self, source: Graph, written: onnx.ModelProto, scheme: Scheme, corrections: Mapping[str, Sequence[float]]
+        self,
+        source: Graph,
+        written: onnx.ModelProto,
+        scheme: Scheme,
+        corrections: Mapping[str, Sequence[float]],
+        names: Sequence[str],
     ) -> None:
         self._onnx = require_onnx()
         self._source = source
         self._graph = written.graph
         self._written = written
-        self._place = {layer.name: place for place, layer in enumerate(source.layers)}
+        self._place = {name: place for place, name in enumerate(names)}
         self._layers = {layer.name: layer for layer in source.layers}
         self._producers = {name: node for node in written.graph.node for name in node.output}
         self._known = {tensor.name for tensor in written.graph.initializer}
@@ -112,13 +117,15 @@ class _Wiring:
         dequantised = self._producers.get(name)
         if dequantised is None or dequantised.op_type != "DequantizeLinear":
             return name
-        layer = self._layers.get(node.output[0].removesuffix(".product"))
+        output = str(node.output[0])
+        reader = output if output in self._place else output.removesuffix(".product")
+        layer = self._layers.get(reader)
         quantised = self._producers.get(dequantised.input[0])
         if quantised is None:
             assert layer is not None  # only layers have integer weights
             return self._where([layer.name], name, self._parameter(layer, place))
         tensor = quantised.input[0]
-        owners = [] if layer is None else [layer.name]
+        owners = [reader] if reader in self._place else []
         if tensor in self._owners:
             owners.append(self._owners[tensor])
         return self._where(owners, name, tensor)

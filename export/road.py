@@ -20,6 +20,7 @@ from edgebind.calibration import emulation, engine, gate
 from edgebind.calibration import ranges as ranges_
 from edgebind.calibration.batches import Batch, count
 from edgebind.calibration.gate import Bars, Comparison
+from edgebind.calibration.observers import METHODS
 from edgebind.calibration.quantise import Quantised, quantise
 from edgebind.calibration.subject import Steps
 from edgebind.calibration.windows import finding, material, streaming
@@ -57,6 +58,10 @@ class Request:
     """What the user says of the recordings' units."""
     every_window: bool = False
     """Whether ranges are taken from all windows that calibrate, read one by one."""
+    attention: str = "float"
+    """What attention's own two products are in an INT8 graph for TensorRT: `float` or `int8`."""
+    observer: str | None = None
+    """Whose ranges are taken for INT8, with no other and no transform tried; None lets measurement choose."""
     ranges: Path | None = None
     """`ranges.json` of an earlier calibration of the same graph, to be used again."""
 
@@ -119,6 +124,8 @@ def check(request: Request) -> None:
     for path in request.calibration:
         if not path.exists():
             raise CalibrationError("no such recording", where=path)
+    _check_attention(request)
+    _check_observer(request)
     _check_ranges(request)
     if material.sets_among(request.calibration) and request.units.given:
         raise OptionError(
@@ -139,6 +146,24 @@ def check(request: Request) -> None:
             where=request.checkpoint,
             remedy="give some with --calibration PATH",
         )
+
+
+def _check_attention(request: Request) -> None:
+    if request.attention not in ("float", "int8"):
+        raise OptionError("unknown precision of attention", wanted="float or int8", got=repr(request.attention))
+    if request.attention == "int8" and request.precision != "int8":
+        raise OptionError("--attention int8 is for INT8", wanted="--precision int8", got=request.precision)
+
+
+def _check_observer(request: Request) -> None:
+    if request.observer is None:
+        return
+    if request.observer not in METHODS:
+        raise OptionError("unknown observer", wanted=" or ".join(METHODS), got=repr(request.observer))
+    if request.precision != "int8":
+        raise OptionError("--observer is for INT8", wanted="--precision int8", got=request.precision)
+    if request.ranges is not None:
+        raise OptionError("known ranges need no observer", where="--observer", remedy="leave it or --ranges out")
 
 
 def _check_ranges(request: Request) -> None:
@@ -306,6 +331,8 @@ def _int8(
         observed=windows.observed,
         ranges=ranges,
         facts=windows.facts,
+        attention=request.attention == "int8",
+        observer=request.observer,
     )
     files: Files = {
         **made.files,
@@ -323,6 +350,7 @@ def _summary(made: Quantised) -> dict[str, Any]:
         "observer": made.ranges.method,
         "layers_in_float": list(made.kept),
         "int8_mac_share": round(made.mac_share, 4),
+        "attention": made.report["attention"],
         "remainder": made.remainder,
         "speed_ratio_to_fp32": made.speed.ratio,
         "cpu": made.speed.cpu,

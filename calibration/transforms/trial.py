@@ -139,7 +139,8 @@ class _Bench:
     def _collect(self, path: Path) -> list[Ranges]:
         """By the observer that suited the graph before, and by min-max, which clips nothing where nothing sticks out."""
         methods = {name: METHODS[name] for name in (self.ranges.method, "minmax")}
-        return list(ranges_.collect(path, self._observed, methods).values())
+        found = ranges_.collect(path, self._observed, methods, attention=self.ranges.attention)
+        return list(found.values())
 
     def correct(self) -> None:
         """Try the correction of biases, each half of the windows with what the other half says; keep that of all."""
@@ -147,19 +148,19 @@ class _Bench:
         batches = _parts(self._near.batches)
         quantised = self._folder / qdq.TENSORRT.file
         qdq.write(self._subject.graph, self.ranges, qdq.TENSORRT, quantised)
-        means = correction.float_means(self._path, self._subject.layers, batches)
+        means = correction.float_means(self._path, self._subject.weighted, batches)
         teach = partial(self._corrected, quantised, batches, means)
         cosines = np.empty(len(self._cosines))
         for own, others in _halves(batches):
             cosines[own] = self._near.cosines(teach(others))[own]
-        places = len(self._subject.layers)
+        places = len(self._subject.weighted)
         if self._decide(Trial(correction.METHOD, places), self.ranges, cosines, True):
             self.ranges = teach(slice(None))
 
     def _corrected(self, quantised: Path, batches: Sequence[Batch], means: Sequence[Means], which: slice) -> Ranges:
         """The ranges with what some of the batches teach."""
         wanted = correction.pooled(means[which], batches[which])
-        found = correction.corrections(wanted, quantised, self._subject.layers, batches[which])
+        found = correction.corrections(wanted, quantised, self._subject.weighted, batches[which])
         return replace(self.ranges, rewrites=replace(self.ranges.rewrites, corrections=found))
 
     def _graph(self) -> Graph:

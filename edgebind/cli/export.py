@@ -41,6 +41,18 @@ NAMED = 6
     "judged on the others. May be repeated.",
 )
 @click.option(
+    "--attention",
+    default="float",
+    show_default=True,
+    metavar="float|int8",
+    help="What attention's own two products (query by key, weights by value) are in an INT8 graph for TensorRT.",
+)
+@click.option(
+    "--observer",
+    metavar="NAME",
+    help="Take this observer's ranges for INT8 and try no other, and no transform: quick for a large tower.",
+)
+@click.option(
     "--every-window",
     is_flag=True,
     help="Take ranges from every window that calibrates, however many, not from an even selection.",
@@ -78,6 +90,8 @@ def command(
     names: tuple[str, ...],
     precision: str,
     calibration: tuple[Path, ...],
+    attention: str,
+    observer: str | None,
     every_window: bool,
     ranges: Path | None,
     units_text: str,
@@ -103,7 +117,7 @@ def command(
 
     bars = _bars(precision, min_cosine, min_p1, min_agreement)
     said = units.parse(units_text)
-    request = Request(precision, out, checkpoint, names, calibration, bars, said, every_window, ranges)
+    request = Request(precision, out, checkpoint, names, calibration, bars, said, every_window, attention, observer, ranges)
     for exported in export(request, _show, ProgressLine()):
         _finish_line()
         rows = _rows(exported)

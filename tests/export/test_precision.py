@@ -144,6 +144,20 @@ def test_a_scale_that_half_cannot_hold_keeps_its_layer_in_float(mixed_int8: Path
     assert types(mixed_int8)[product.output[0]] == FLOAT
 
 
+def test_attention_in_int8_builds_with_half_around_it(compile_rtx: Callable[[Path], int], tmp_path: Path) -> None:
+    """Q reads softmax in float32, and what it made is dequantised to half, so that no Cast stands before the product."""
+    graph = make_transformer(tmp_path / "transformer.onnx")
+    batches = [Batch("x", np.random.default_rng(2).normal(size=(16, 12, 32)).astype(np.float32))]
+    qdq.write(graph, ranges.collect(graph, batches, attention=True)["minmax"], qdq.TENSORRT, tmp_path / "int8.onnx")
+    assert to_fp16(tmp_path / "int8.onnx", tmp_path / "encoder.onnx") == []
+    model = onnx.load(tmp_path / "encoder.onnx")
+    producers = {name: node.op_type for node in model.graph.node for name in node.output}
+    products = [node for node in model.graph.node if node.op_type == "MatMul"]
+    assert len(products) == 3 * 8 + 1
+    assert {producers[name] for node in products for name in node.input} == {"DequantizeLinear"}
+    assert compile_rtx(tmp_path / "encoder.onnx") > 0
+
+
 def test_an_int8_graph_that_was_smoothed_and_corrected_builds(
     compile_rtx: Callable[[Path], int], tmp_path: Path
 ) -> None:
