@@ -47,6 +47,10 @@ SHAPING = frozenset(
 """Operators that compute nothing: their tensors depart where their inputs do."""
 
 
+CANCELLING = frozenset({"Add", "Sub", "Sum", "Mean", "ReduceMean"})
+"""Operators whose output may be far smaller than what they read: of near-equal numbers the difference is mostly rounding."""
+
+
 @dataclass(frozen=True, slots=True)
 class Departure:
     """How far one tensor is apart in two graphs."""
@@ -62,6 +66,8 @@ class Departure:
     """Times the largest error among the tensors it is made of; infinite where those are the same."""
     inherited: float
     """That largest error."""
+    own: float
+    """What the operator answers for: the error by the size of what it reads, where a difference or a mean is smaller."""
 
     def to_dict(self) -> dict[str, Any]:
         rounded = {
@@ -82,8 +88,12 @@ class Depth:
 
     @property
     def first(self) -> Departure | None:
-        """The first that departs: beyond the threshold, and made of tensors that are not."""
-        return next((t for t in self.tensors if t.error > self.threshold >= t.inherited), None)
+        """The first that departs: beyond the threshold by what it answers for, and made of tensors that are not.
+
+        The difference of near-equal numbers has a large error by its own small size. Nothing has gone wrong there, nor in
+        what is made of it.
+        """
+        return next((t for t in self.tensors if t.own > self.threshold >= t.inherited), None)
 
     @property
     def largest_step(self) -> Departure | None:
@@ -172,14 +182,18 @@ def _compared(
         raise CalibrationError("no tensor has the same name in both graphs", where=graphs[1])
     sums = _sums(*run, list(shared), batches)
     errors = {name: _error(parts) for name, parts in sums.items()}
-    inherited = a.inherited(errors)
+    inherited = a.behind(errors)
+    sizes = {name: float(np.sqrt(parts[0] / parts[4])) for name, parts in sums.items()}
+    read = a.behind(sizes)
     found = []
     for name, op in shared.items():
         if name in errors:
             error, before = errors[name], inherited[name]
             growth = error / before if before else np.inf
             title = a.titles.get(name, name)
-            found.append(Departure(name, title, op, error, _cosine(sums[name]), growth, before))
+            cancelled = sizes[name] < read[name] and op in CANCELLING
+            own = error * sizes[name] / read[name] if cancelled and sizes[name] else error
+            found.append(Departure(name, title, op, error, _cosine(sums[name]), growth, before, own))
     return tuple(found), max(a.precision, b.precision, key=lambda name: THRESHOLDS[name])
 
 
@@ -197,15 +211,15 @@ class _Structure:
         nodes = tuple((node.op_type, tuple(node.input), tuple(node.output)) for node in graph.model.graph.node)
         return cls(nodes, {layer.name: layer.title for layer in graph.layers}, precision(graph))
 
-    def inherited(self, errors: Mapping[str, float]) -> dict[str, float]:
-        """Of each tensor, the largest error among the nearest compared tensors that it is made of."""
-        behind: dict[str, float] = {}
+    def behind(self, values: Mapping[str, float]) -> dict[str, float]:
+        """Of each tensor, the largest of `values` among the nearest tensors with one that it is made of."""
+        known: dict[str, float] = {}
         found: dict[str, float] = {}
         for _, inputs, outputs in self.nodes:
-            before = max((behind.get(name, 0.0) for name in inputs), default=0.0)
+            before = max((known.get(name, 0.0) for name in inputs), default=0.0)
             for name in outputs:
                 found[name] = before
-                behind[name] = errors.get(name, before)
+                known[name] = values.get(name, before)
         return found
 
 
@@ -218,7 +232,7 @@ def precision(graph: Graph) -> str:
 
 
 Parts = NDArray[np.float64]
-"""(a.a, b.b, a.b, (b - a).(b - a)), summed over windows."""
+"""(a.a, b.b, a.b, (b - a).(b - a), numbers), summed over windows."""
 
 
 def _sums(a: Path, b: Path, names: Sequence[str], batches: Sequence[Batch]) -> dict[str, Parts]:
@@ -239,12 +253,12 @@ def _add(
         if a[name].dtype.kind == "f" and b[name].dtype.kind == "f" and a[name].shape == b[name].shape:
             first, second = (values[name].astype(np.float64).ravel() for values in (a, b))
             apart = second - first
-            parts = np.array([first @ first, second @ second, first @ second, apart @ apart])
-            sums[name] = sums.get(name, np.zeros(4)) + parts
+            parts = np.array([first @ first, second @ second, first @ second, apart @ apart, len(first)])
+            sums[name] = sums.get(name, np.zeros(5)) + parts
 
 
 def _error(parts: Parts) -> float:
-    own, _, _, apart = parts
+    own, _, _, apart, _ = parts
     return float(np.sqrt(apart / own)) if own else float(np.sqrt(apart) and np.inf)
 
 

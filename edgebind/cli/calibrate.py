@@ -155,7 +155,8 @@ def record(
 ) -> None:
     """Record a sensor in SI units and put the recording into the set of the folder OUT.
 
-    Signals and frames become NPZ, sound becomes WAV. Ctrl-C ends a recording, and what came before it is kept.
+    Signals and frames become NPZ, sound becomes WAV. Ctrl-C ends a recording, and what came before it is kept. A set grows with
+    each call: a note says if it is still too small or otherwise unfit to calibrate on.
 
     \b
     edgebind calibrate record --sensor imu --source file:walk.csv.gz --seconds 60 --out recordings/imu
@@ -174,8 +175,20 @@ def record(
     if fault is None:
         sets.write(made.set, file)
         _show(made, each_recording=False)
+        _say_what_is_missing(made, out)
     if recorded.ended or fault:
         raise recorded.ended or fault  # type: ignore[misc]  # one of them is there
+
+
+def _say_what_is_missing(made: Opened, out: Path) -> None:
+    """A set grows one recording at a time, so that it is not fit yet is no failure of the recording that was just made."""
+    errors = len(made.errors)
+    if errors:
+        what = "is 1 error" if errors == 1 else f"are {errors} errors"
+        click.echo(
+            f"note: recorded and kept, but this set does not calibrate yet: there {what} above. Record more into the same "
+            f"folder until `edgebind calibrate check {out}` finds none."
+        )
 
 
 def _set_to_add_to(file: Path, sensor: str, spec: WindowSpec) -> Any:

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 MOST_HAZARDS = 3
 
+LOW_SHARE = 0.8
+"""Of the MACs in INT8, below which little is left of what INT8 is for."""
+
 NAMED = 6
 """Layers in float that are named; the report has all of them."""
 
@@ -117,7 +120,9 @@ def command(
 
     bars = _bars(precision, min_cosine, min_p1, min_agreement)
     said = units.parse(units_text)
-    request = Request(precision, out, checkpoint, names, calibration, bars, said, every_window, attention, observer, ranges)
+    request = Request(
+        precision, out, checkpoint, names, calibration, bars, said, every_window, attention, observer, ranges
+    )
     for exported in export(request, _show, ProgressLine()):
         _finish_line()
         rows = _rows(exported)
@@ -184,8 +189,18 @@ def _int8_rows(exported: Exported) -> list[tuple[str, str]]:
     assert made is not None
     rest = "FP16" if made.remainder == "float16" else "FP32"
     ranges = f"{made.ranges.method} ranges{_in_float(made.report)}; the rest in {rest} for TensorRT"
-    share = f"{made.mac_share:.1%} of the MACs, {ranges}"
-    return [("int8", share), *_transform_rows(made.report), ("speed", str(made.speed))]
+    attention = ", attention's products among them" if made.report["attention"] == "int8" else ""
+    share = f"{made.mac_share:.1%} of the MACs{attention}, {ranges}"
+    rows = [("int8", share), *_transform_rows(made.report), ("speed", str(made.speed))]
+    if made.mac_share < LOW_SHARE:
+        rows.append(("warning", f"only {made.mac_share:.1%} of the MACs in INT8: {_why_so_few(made.report)}"))
+    return rows
+
+
+def _why_so_few(report: Mapping[str, Any]) -> str:
+    if not report["layers"]["float"]:
+        return "the rest are products without weights"
+    return "the bars sent the others back to float; ask for less, calibrate on more, or compare the speed with FP16's"
 
 
 def _in_float(report: Mapping[str, Any]) -> str:

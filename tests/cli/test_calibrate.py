@@ -85,6 +85,7 @@ def test_recordings_grow_into_a_set(walks: Path, tmp_path: Path, capsys: pytest.
     for place in range(4):
         source = f"file:{walks / f'{place}.csv'}"
         assert run("record", "--sensor", "imu", "--source", source, "--seconds", "30", "--out", folder) == 0
+        assert "does not calibrate yet" not in capsys.readouterr().out
     made = sets.read(folder)
     assert [member.role for member in made.recordings] == ["both", "calibrate", "gate", "calibrate"]
     assert all(member.path.endswith(".npz") for member in made.recordings)
@@ -92,6 +93,19 @@ def test_recordings_grow_into_a_set(walks: Path, tmp_path: Path, capsys: pytest.
     assert run("check", folder) == 0
     with np.load(folder / made.recordings[0].path) as recorded:
         assert recorded["samples"].shape == (3000, 6)
+
+
+def test_a_set_that_is_still_too_small_is_a_note(
+    walks: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source, folder = f"file:{walks / '0.csv'}", tmp_path / "mine"
+    assert run("record", "--sensor", "imu", "--source", source, "--seconds", "12", "--out", folder) == 0
+    *shown, note = capsys.readouterr().out.splitlines()
+    errors = sum(line.startswith("error: ") for line in shown)
+    assert errors
+    assert note.startswith("note: recorded and kept, but this set does not calibrate yet")
+    assert f"{errors} error" in note
+    assert run("check", folder) == 2
 
 
 def test_what_is_no_set_of_this_sensor_is_not_replaced(walks: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -20,6 +20,10 @@ from edgebind.cli import main
         (["--units", "depth=mm"], "--units says nothing about these recordings (wanted --calibration PATH with it"),
         (["--units", "depth=furlong"], "unknown unit of depth"),
         (["--calibration", ".", "--modality", "imu", "--units", "depth=mm"], "(wanted units of imu, got depth=mm)"),
+        (["--attention", "fp8"], "unknown precision of attention (wanted float or int8, got 'fp8')"),
+        (["--attention", "int8", "--precision", "fp16"], "--attention int8 is for INT8 (wanted --precision int8"),
+        (["--observer", "median"], "unknown observer (wanted minmax or percentile-99.99 or"),
+        (["--observer", "minmax", "--precision", "fp32"], "--observer is for INT8 (wanted --precision int8"),
         (["--min-cosine", "1.5"], "1.5 is not in the range 0<=x<=1"),
         (["--min-p1", "nan"], "nan is no finite number"),
     ],
@@ -55,6 +59,32 @@ def test_what_half_cannot_hold_is_named(tmp_path: Path) -> None:
         f"kept in float32: trunk.3 (MatMul) because max 1.2e+05; {quiet}; {quiet}; and 2 more, see report.json"
     )
     assert "float32" not in dict(_rows(Exported(tmp_path, IMU, None, None)))
+
+
+@pytest.mark.parametrize(
+    ("share", "in_float", "line"),
+    [
+        (0.95, ["head"], None),
+        (0.8, [], None),
+        (0.42, ["head"], "only 42.0% of the MACs in INT8: the bars sent the others back to float"),
+        (0.42, [], "only 42.0% of the MACs in INT8: the rest are products without weights"),
+    ],
+)
+def test_a_low_share_of_int8_is_warned_of(share: float, in_float: list[str], line: str | None, tmp_path: Path) -> None:
+    from edgebind.calibration.gate import Comparison
+    from edgebind.calibration.quantise import Quantised
+    from edgebind.calibration.ranges import Ranges
+    from edgebind.calibration.speed import Speed
+    from edgebind.cli.export import _rows
+    from edgebind.export.road import Exported
+    from tests.bundles import IMU
+
+    report = {"layers": {"float": [{"layer": name} for name in in_float]}, "transforms": [], "attention": "float"}
+    least, race = Comparison(9, 1.0, 1.0, 1.0, None), Speed("cpu", True, "g", 2.0, 1.0, 0.5, 15)
+    made = Quantised({}, Ranges("g", "minmax", 9, {}), least, tuple(in_float), share, "float16", race, report)
+    warning = dict(_rows(Exported(tmp_path, IMU, least, made))).get("warning")
+    assert (warning is None) is (line is None)
+    assert (warning or "").startswith(line or "")
 
 
 def test_only_transforms_that_were_kept_are_named() -> None:

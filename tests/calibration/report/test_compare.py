@@ -84,6 +84,50 @@ def test_names_are_kept_through_precisions(
     assert step.tensor == "m"
 
 
+def make_canceller(path: Path, spoilt: float = 1.0) -> Path:
+    """near = x W, far = x (W + a little); their difference goes through a square root and is added to x again."""
+    random, make = np.random.default_rng(0), onnx.helper.make_node
+    weight = random.normal(size=(16, 16))
+    weights = {
+        "w": weight,
+        "v": weight + 1e-5 * random.normal(size=(16, 16)),
+        "u": random.normal(size=(16, 8)) * spoilt,
+    }
+    nodes = [
+        make("MatMul", ["input", "w"], ["near"]),
+        make("MatMul", ["input", "v"], ["far"]),
+        make("Sub", ["near", "far"], ["difference"]),
+        make("Abs", ["difference"], ["size"]),
+        make("Sqrt", ["size"], ["root"]),
+        make("Add", ["near", "difference"], ["sum"]),
+        make("MatMul", ["sum", "u"], ["embedding"]),
+    ]
+    value = onnx.helper.make_tensor_value_info
+    graph = onnx.helper.make_graph(
+        nodes,
+        "canceller",
+        [value("input", 1, ["batch", 16])],
+        [value("embedding", 1, ["batch", 8])],
+        [numpy_helper.from_array(array.astype(np.float32), name) for name, array in weights.items()],
+    )
+    onnx.save(onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 18)], ir_version=9), path)
+    return path
+
+
+def test_rounding_that_a_difference_leaves_over_is_no_departure(tmp_path: Path) -> None:
+    graph = make_canceller(tmp_path / "a.onnx")
+    to_fp16(graph, tmp_path / "b.onnx")
+    batch = [Batch("x", np.random.default_rng(1).normal(size=(4, 16)).astype(np.float32))]
+    found = layers.compare(graph, tmp_path / "b.onnx", batch)
+    difference = next(t for t in found.tensors if t.tensor == "difference")
+    assert difference.error > found.threshold > difference.own
+    assert found.first is None  # nor what is made of it
+    broken = make_canceller(tmp_path / "c.onnx", spoilt=1.5)
+    first = layers.compare(graph, broken, batch).first
+    assert first is not None
+    assert first.tensor == "embedding"
+
+
 def test_graphs_with_weights_in_a_file_of_their_own(encoder: Path, walks: Sequence[Batch], tmp_path: Path) -> None:
     outside = tmp_path / "outside" / "encoder.onnx"
     outside.parent.mkdir()
