@@ -13,6 +13,7 @@ import json
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -58,11 +59,20 @@ def from_recipe(recipe: Path, modality: str, target: Path) -> None:
     checkpoint.save_towers(target, {modality: tower})
 
 
-def measure(checkpoint: Path, modality: str, calibration: tuple[Path, ...], given: Units, out: Path) -> dict[str, Any]:
-    """Export one tower in INT8 to `out`, and say how it went."""
+def measure(
+    checkpoint: Path,
+    modality: str,
+    calibration: tuple[Path, ...],
+    given: Units,
+    out: Path,
+    attention: str = "float",
+    observer: str | None = None,
+) -> dict[str, Any]:
+    """Export one tower in INT8 to `out`, and say how it went; `attention` and `observer` as in `Request`."""
     began = time.monotonic()
     bars = Bars(BAR, gate.INT8.cosine_p1, gate.INT8.agreement)
     request = Request("int8", out, checkpoint, (modality,), calibration, bars, given)
+    request = replace(request, attention=attention, observer=observer)
     (made,) = export(request, lambda name, stage: click.echo(f"{name}: {stage}", err=True), ProgressLine())
     return {**_facts(made), "minutes": round((time.monotonic() - began) / 60, 1)}
 
@@ -73,6 +83,7 @@ def _facts(made: Exported) -> dict[str, Any]:
     return {
         "graphs": report["graphs"],
         "int8_mac_share": report["macs"]["int8_share"],
+        "attention": report["attention"],
         "gigamacs": round(report["macs"]["window"] / 1e9, 3),
         "layers": {key: report["layers"][key] for key in ("quantised", "float")},
         "observer": report["observer"],
@@ -95,6 +106,8 @@ def _merged(out: Path, modality: str, facts: dict[str, Any], weights: str) -> di
 @click.option("--modality", required=True)
 @click.option("--calibration", multiple=True, required=True, type=click.Path(path_type=Path), help="Real recordings.")
 @click.option("--units", "units_text", default="", help="Of the recordings, as for `edgebind export`.")
+@click.option("--attention", default="float", show_default=True, help="As for `edgebind export`.")
+@click.option("--observer", help="As for `edgebind export`: quick for a large tower.")
 @click.option("--bundles", type=click.Path(path_type=Path), help="Keep the bundle here.")
 @click.option("--out", required=True, type=Output(dir_okay=False), help="JSON; towers add up in it.")
 def command(
@@ -103,6 +116,8 @@ def command(
     modality: str,
     calibration: tuple[Path, ...],
     units_text: str,
+    attention: str,
+    observer: str | None,
     bundles: Path | None,
     out: Path,
 ) -> None:
@@ -113,7 +128,8 @@ def command(
         file = checkpoint or Path(scratch) / f"{modality}.safetensors"
         if recipe is not None:
             from_recipe(recipe, modality, file)
-        facts = measure(file, modality, calibration, units.parse(units_text), bundles or Path(scratch) / "bundles")
+        target = bundles or Path(scratch) / "bundles"
+        facts = measure(file, modality, calibration, units.parse(units_text), target, attention, observer)
     report = _merged(out, modality, facts, "checkpoint" if recipe is None else "recipe")
     atomic.write_json(out, report)
     click.echo(json.dumps(facts["graphs"], indent=1))

@@ -30,7 +30,7 @@ from edgebind.calibration.batches import Batch, count, spread
 from edgebind.calibration.gate import Bars
 from edgebind.calibration.graph import Graph
 from edgebind.calibration.journal import Journal
-from edgebind.calibration.quantise import quantise
+from edgebind.calibration.quantise import Quantised, quantise
 from edgebind.calibration.ranges import Ranges
 from edgebind.calibration.sensitivity import Probe
 from edgebind.calibration.subject import Subject as Quantisable
@@ -110,9 +110,21 @@ def compare(subject: Subject, modelopt: Path | None, bars: Bars, say: Any = lamb
 
 
 def _ours(subject: Subject, scratch: Path, bars: Bars, say: Any) -> tuple[dict[str, Path], Ranges]:
-    folder = scratch / "edgebind"
+    made = _quantised(subject, scratch / "edgebind", bars, say)
+    fast = qdq.U8S8 if cpu.sums_in_32_bits() else qdq.U8U8
+    graphs = {
+        "edgebind, TensorRT graph": made.files[qdq.TENSORRT.file],
+        f"edgebind, CPU graph {fast.file.split('.')[1].upper()}": made.files[fast.file],
+    }
+    if Graph.read(subject.graph).products:
+        attended = _quantised(subject, scratch / "attention", bars, say, attention=True)
+        graphs["edgebind, TensorRT graph, attention in INT8"] = attended.files[qdq.TENSORRT.file]
+    return graphs, made.ranges
+
+
+def _quantised(subject: Subject, folder: Path, bars: Bars, say: Any, *, attention: bool = False) -> Quantised:
     folder.mkdir()
-    made = quantise(
+    return quantise(
         subject.graph,
         subject.calibration,
         subject.held_out,
@@ -121,13 +133,8 @@ def _ours(subject: Subject, scratch: Path, bars: Bars, say: Any) -> tuple[dict[s
         progress=say,
         bars=bars,
         to_half=to_fp16,
+        attention=attention,
     )
-    fast = qdq.U8S8 if cpu.sums_in_32_bits() else qdq.U8U8
-    graphs = {
-        "edgebind, TensorRT graph": made.files[qdq.TENSORRT.file],
-        f"edgebind, CPU graph {fast.file.split('.')[1].upper()}": made.files[fast.file],
-    }
-    return graphs, made.ranges
 
 
 def _at_shares(subject: Subject, ranges: Ranges, shares: Sequence[float], scratch: Path, say: Any) -> dict[str, Path]:

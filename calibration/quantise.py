@@ -96,10 +96,8 @@ def quantise(
     calibration = subject.affordable(calibration, 1000, 512, least=2 * LEAST_CALIBRATION)
     drawn = f"{observed is not None} {dict(facts or {})}{' attention' * subject.attention} {observer or ''}"
     journal = _journal(state, subject, calibration, ranges, drawn)
-    if ranges is not None:
-        found = Found(ranges)
-    else:
-        found = _calibration_of(journal, subject, calibration, observed, observer)
+    known = None if ranges is None else Found(ranges)
+    found = known or _calibration_of(journal, subject, calibration, observed, observer)
     chosen = found.ranges
     held_out = subject.affordable(held_out, 600, 1024, least=2 * LEAST_GATE)
     outcome = ladder.climb(subject, chosen, calibration, held_out, bars, aim, journal, to_half)
