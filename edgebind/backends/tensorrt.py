@@ -186,6 +186,7 @@ class TensorRTBackend(Closing):
         """The GPU is ours; when something fails in the middle, nothing is still under way when the block is left."""
         if self._held is None:
             raise BackendError("the encoder is closed", where=self._where, remedy="open it again")
+        self._complaints.clear()  # of what went wrong before, such as a capture that failed
         with self._gpu.current():
             try:
                 yield self._held
@@ -300,9 +301,7 @@ class TensorRTBackend(Closing):
         return context
 
     def _refused(self, what: str, remedy: str) -> BackendError:
-        reason = one_line(self._complaints)
-        self._complaints.clear()
-        return BackendError(f"TensorRT {what}: {reason}", where=self._where, remedy=remedy)
+        return BackendError(f"TensorRT {what}: {one_line(self._complaints)}", where=self._where, remedy=remedy)
 
     def _free(self, lane: _Lane) -> None:
         if lane.graph is not None:

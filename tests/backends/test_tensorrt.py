@@ -314,6 +314,7 @@ def test_what_tensorrt_complains_of_is_told(monkeypatch: pytest.MonkeyPatch) -> 
 
     before = len(watch._ears)
     with _backend(LazyGpu()) as backend:
+        watch._ears[-1].append("something long ago")
         with monkeypatch.context() as patch:
             patch.setattr(lazy_gpu.Context, "execute_async_v3", broken)
             for _ in range(2):
