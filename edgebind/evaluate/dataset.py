@@ -83,6 +83,9 @@ class Classification:
     """For each clip the person, run, date or fold it comes from: few-shot draws and tests from different groups. Empty: none."""
     training: tuple[int, ...] = ()
     """Clips that the data set gives for learning (few-shot draws from them alone); the others are judged. Empty: judged all."""
+    names: tuple[int, ...] = ()
+    """For each class how many names it goes by, whose prompts follow each other, equally many of each: the nearest of them says
+    how near the class is. Empty: the mean of all its prompts does."""
 
     @property
     def several(self) -> bool:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
+
+import numpy as np
 
 from edgebind.errors import OptionError
 from edgebind.evaluate import few_shot, zero_shot
@@ -113,8 +115,17 @@ class OneSensor:
 
 def answer(context: Context, task: Classification, encoder: Encoder, vectors: Floats) -> ZeroShot:
     """What the nearest class says of each item."""
-    scores = vectors @ class_vectors(context.panel, context.store, encoder, task.prompts).T
-    return zero_shot.judge(scores, task.targets, several=task.several)
+    counts = np.array(task.names or (1,) * len(task.classes), np.int64)
+    names = [name for texts, count in zip(task.prompts, counts, strict=True) for name in _split(texts, count)]
+    scores = vectors @ class_vectors(context.panel, context.store, encoder, names).T
+    nearest = np.maximum.reduceat(scores, np.cumsum(counts) - counts, axis=1)
+    return zero_shot.judge(nearest, task.targets, several=task.several)
+
+
+def _split(texts: Sequence[str], count: int) -> list[Sequence[str]]:
+    """The prompts of each of a class's names."""
+    each = len(texts) // count
+    return [texts[at * each : (at + 1) * each] for at in range(count)]
 
 
 def chance(task: Classification) -> dict[str, float]:

@@ -62,4 +62,7 @@ def reworded(question: Question, texts: Texts) -> Question | None:
     known = texts.get(question.modality, {})
     if not all(known.get(label) for label in question.classes):
         return None
-    return replace(question, prompts=tuple(known[label] for label in question.classes))
+    prompts = tuple(known[label] for label in question.classes)
+    if isinstance(question, Classification):
+        return replace(question, prompts=prompts, names=())
+    return replace(question, prompts=prompts)

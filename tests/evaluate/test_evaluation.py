@@ -64,6 +64,28 @@ def test_zero_shot_and_few_shot_of_encoders_side_by_side() -> None:
     assert [point["shots"] for point in table["few-shot", "eye"].details["points"]] == [1, 2, 4, 8]
 
 
+def test_a_class_of_several_names_is_as_near_as_the_nearest_of_them() -> None:
+    """Pets are cats or dogs: the mean of both lies farther from a dog than a word between dog and sea does."""
+    between = unit_rows(axes(1) + 0.99 * axes(2))[0]
+    speaker = words({**WORDS, "the shore": between})
+    task = Classification(
+        "pets or shore",
+        "depth",
+        [clip("a dog", axes(1)[0]), clip("a cat", axes(0)[0]), clip("waves", axes(2)[0])],
+        ((0,), (0,), (1,)),
+        ("pets", "shore"),
+        (("a photo of cat", "a photo of dog"), ("the shore",)),
+    )
+    named, averaged = (
+        _run(HandPanel(EYE, speaker), Dataset("toy", (replace(task, names=names),)), tasks=("zero-shot",))[0].details[
+            "confusion"
+        ]
+        for names in ((2, 1), ())
+    )
+    assert named == [[2, 0], [0, 1]]
+    assert averaged == [[1, 1], [0, 1]]
+
+
 def test_a_limit_chooses_by_name_and_alike_for_all() -> None:
     (result,) = _run(HandPanel(EYE, SPEAKER), Dataset("toy", (_pets(),)), limit=7, tasks=("zero-shot",))
     assert result.items == 7

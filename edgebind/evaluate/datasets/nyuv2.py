@@ -4,7 +4,8 @@
       nyu_depth_v2_labeled.mat    HDF5: depths (1449, 640, 480) metres, images (1449, 3, 640, 480), sceneTypes
       splits.mat                  trainNdxs (795), testNdxs (654), counted from 1
 
-The nine kinds of the benchmark, and all others together as the tenth; its prompts name those others.
+The nine kinds of the benchmark, and all others together as the tenth: a room is as near to it as to the nearest of their
+names, as in ImageBind.
 """
 
 from __future__ import annotations
@@ -56,13 +57,15 @@ def open(root: Path, split: str = "test") -> Dataset:
     scenes = _scenes(path)
     learned, judged = _split(root / "splits.mat", len(scenes))
     views = judged if split == "test" else [*learned, *judged]
+    others = _others(scenes)
     rooms = Classification(
         name="NYU-v2 depth",
         modality="depth",
         clips=[_clip(path, "depth", view) for view in views],
         targets=tuple((_target(scenes[view]),) for view in views),
         classes=(*SCENES, OTHERS),
-        prompts=_prompts(scenes),
+        prompts=_prompts(others),
+        names=(*(1,) * len(SCENES), len(others)),
         published=(PUBLISHED,),
         training=() if split == "test" else tuple(range(len(learned))),
     )
@@ -74,9 +77,13 @@ def _target(scene: str) -> int:
     return SCENES.index(scene) if scene in SCENES else len(SCENES)
 
 
-def _prompts(scenes: Sequence[str]) -> tuple[tuple[str, ...], ...]:
+def _others(scenes: Sequence[str]) -> list[str]:
+    """What the rooms of the tenth class are called."""
+    return sorted({scene.replace("_", " ") for scene in scenes if scene not in SCENES}) or ["room of another kind"]
+
+
+def _prompts(others: Sequence[str]) -> tuple[tuple[str, ...], ...]:
     named = templates.filled(templates.DEPTH, [scene.replace("_", " ") for scene in SCENES])
-    others = sorted({scene.replace("_", " ") for scene in scenes if scene not in SCENES}) or ["room of another kind"]
     return (*named, tuple(text for texts in templates.filled(templates.DEPTH, others) for text in texts))
 
 

@@ -86,6 +86,11 @@ def test_ten_rooms_of_which_the_last_is_all_others(tmp_path: Path) -> None:
     assert [task.classes[target] for (target,) in task.targets] == ["living_room", "home_office", "others"]
     assert {"a depth map of a cafe.", "a depth map of a basement."} < set(task.prompts[-1])
     assert not any("kitchen" in prompt for prompt in task.prompts[-1])
+    assert task.names[:9] == (1,) * 9
+    *_, others = task.names
+    assert task.prompts[-1][0].startswith("a depth map of") and task.prompts[-1][
+        len(task.prompts[-1]) // others
+    ].startswith("a depth map of")
 
 
 def test_matlabs_axes_are_turned(tmp_path: Path) -> None:
