@@ -36,7 +36,7 @@ def read(path: Path) -> Texts:
         if not isinstance(entries, list):
             raise OptionError(f"key {name!r} has the wrong type", where=path, wanted=f"[[{name}]] for each class")
         prompts: list[Prompts] = [from_table(Prompts, one, where=str(path), prefix=f"{name}.") for one in entries]
-        found[name] = {one.label: one.texts for one in prompts}
+        found[name] = {one.label: one.phrasings() for one in prompts}
     return found
 
 

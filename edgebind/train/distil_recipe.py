@@ -26,7 +26,7 @@ from edgebind.train.recipe import (
     Question,
     Recipe,
     Training,
-    check_questions,
+    check_classes,
     from_table,
     read_toml,
     report_of,
@@ -154,6 +154,8 @@ class DistilRecipe:
     """What speaks for the prompts, in the teacher's space."""
     prompts: tuple[Prompts, ...] = ()
     """Where the data has classes."""
+    templates: tuple[str, ...] = ()
+    """See `edgebind.train.recipe.Edge.templates`."""
     questions: tuple[Question, ...] = ()
     unseen: str = ""
     """See `edgebind.train.recipe.Edge.unseen`."""
@@ -169,7 +171,13 @@ class DistilRecipe:
         """The data and its prompts, as `edgebind bind` knows them."""
         ends = (self.student.modality, "text")
         return Edge(
-            ends, self.data, temperature=1.0, prompts=self.prompts, questions=self.questions, unseen=self.unseen
+            ends,
+            self.data,
+            temperature=1.0,
+            prompts=self.prompts,
+            templates=self.templates,
+            questions=self.questions,
+            unseen=self.unseen,
         )
 
     @property
@@ -204,7 +212,7 @@ def read(path: Path) -> DistilRecipe:
             wanted=f"training.chunk (or batch) to be a multiple of {recipe.cache.record}",
             got=recipe.training.chunk_size,
         )
-    check_questions(recipe.edge, path)
+    check_classes(recipe.edge, path)
     return recipe
 
 
@@ -233,6 +241,7 @@ def _with_the_teachers_data(recipe: DistilRecipe, path: Path) -> DistilRecipe:
         student=student,
         data=edge.data,
         prompts=recipe.prompts or edge.prompts,
+        templates=recipe.templates if recipe.prompts else edge.templates,
         questions=recipe.questions or edge.questions,
         unseen=recipe.unseen or edge.unseen,
     )

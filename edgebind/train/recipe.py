@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
@@ -16,6 +16,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 from edgebind import modality as modalities
 from edgebind.errors import OptionError
 from edgebind.preprocess.videos import Sampling
+from edgebind.prompts import in_templates
 from edgebind.train import limits
 
 if sys.version_info >= (3, 11):
@@ -61,9 +62,24 @@ class Prompts:
     texts: tuple[str, ...]
     share: float = 1.0
     """How often the class is drawn, relative to the others."""
+    names: tuple[str, ...] = ()
+    """Other names of the class, each to be put into every template of the edge."""
 
     def __post_init__(self) -> None:
         limits.above(f"share of class {self.label!r}", self.share, 0)
+
+    def phrasings(self, templates: Sequence[str] = ()) -> tuple[str, ...]:
+        """All that it is called, each once: its texts, then name by name in every template.
+
+        Raises
+        ------
+        OptionError: names without templates, or a template without the one place for a name.
+        """
+        if self.names and not templates:
+            wanted = 'templates = ["{}", "a thermal image of {}"] on the edge'
+            raise OptionError(f"class {self.label!r} has names and no templates to put them in", wanted=wanted)
+        named = in_templates(self.names, templates)
+        return tuple(dict.fromkeys([*self.texts, *(text for _, texts in named for text in texts)]))
 
 
 @dataclass(frozen=True)
@@ -172,6 +188,8 @@ class Edge:
     """Share of the target spread over the whole batch."""
     prompts: tuple[Prompts, ...] = ()
     """Where the anchor is text and the data has classes."""
+    templates: tuple[str, ...] = ()
+    """What the names of every class are put into, `a thermal image of {}`: so that wording says nothing about the class."""
     questions: tuple[Question, ...] = ()
     prompt_weight: float = 0.0
     """Weight of the cross-entropy against the canonical prompts, beside InfoNCE."""
@@ -191,6 +209,11 @@ class Edge:
     def name(self) -> str:
         """How reports call it."""
         return "-".join(self.ends)
+
+    @property
+    def phrasings(self) -> list[tuple[str, ...]]:
+        """Class by class all of its prompts, the canonical one first; see `Prompts.phrasings`."""
+        return [prompts.phrasings(self.templates) for prompts in self.prompts]
 
     @property
     def folds(self) -> int:
@@ -251,7 +274,7 @@ def read(path: Path) -> Recipe:
     for ends in (*(edge.ends for edge in recipe.edges), *(alignment.ends for alignment in recipe.alignments)):
         _check_ends(ends, recipe, path)
     for edge in recipe.edges:
-        check_questions(edge, path)
+        check_classes(edge, path)
     return recipe
 
 
@@ -284,7 +307,7 @@ def read_unseen(edge: Edge) -> list[tuple[str, ...]]:
     entries: tuple[Prompts, ...] = tuple(
         from_table(Prompts, entry, where=edge.unseen, prefix=f"{key}.") for entry in table.get(key, [])
     )
-    texts = {entry.label: entry.texts for entry in entries}
+    texts = {entry.label: entry.phrasings() for entry in entries}
     absent = [prompts.label for prompts in edge.prompts if not texts.get(prompts.label)]
     if absent:
         raise OptionError(f"no unseen words for class {absent[0]!r}", where=path, wanted=f"[[{key}]] with that label")
@@ -305,18 +328,34 @@ def _check_ends(ends: tuple[str, ...], recipe: Recipe, path: Path) -> None:
             raise OptionError("an edge ends in no node", where=path, wanted=" or ".join(recipe.nodes), got=repr(end))
 
 
-def check_questions(edge: Edge, path: Path) -> None:
-    """Refuse a question about classes that the edge has no prompts for.
+def check_classes(edge: Edge, path: Path) -> None:
+    """Refuse prompts that contradict each other, and a question about classes that the edge has no prompts for.
 
     Raises
     ------
-    OptionError: names the question and the class.
+    OptionError: names the prompt, or the question and the class.
     """
+    _check_prompts(edge, path)
     labels = {prompts.label for prompts in edge.prompts}
     for question in edge.questions:
         strangers = sorted({label for group in question.groups for label in group} - labels)
         if strangers:
             raise OptionError(f"question {question.name!r} names a class without prompts", where=path, got=strangers[0])
+
+
+def _check_prompts(edge: Edge, path: Path) -> None:
+    if edge.templates and not any(prompts.names for prompts in edge.prompts):
+        raise OptionError("templates without names to put in them", where=path, wanted="names in a class's prompts")
+    try:
+        phrasings = edge.phrasings
+    except OptionError as error:
+        raise error.at(path) from error
+    known: dict[str, str] = {}
+    for prompts, texts in zip(edge.prompts, phrasings, strict=True):
+        for text in texts:
+            other = known.setdefault(text, prompts.label)
+            if other != prompts.label:
+                raise OptionError(f"{text!r} stands for two classes", where=path, got=f"{other} and {prompts.label}")
 
 
 def from_table(kind: type, table: Mapping[str, Any], *, where: str, prefix: str = "") -> Any:

@@ -21,7 +21,7 @@ RECIPES = Path(starter.__file__).parent / "recipes"
 def test_no_unseen_word_is_trained_on(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(RECIPES.parent.parent.parent)  # recipes are written for the top of the repository
     edge = recipe.read(RECIPES / f"{name}-teacher.toml").edges[0]
-    trained = {_plain(text) for prompts in edge.prompts for text in prompts.texts}
+    trained = {_plain(text) for texts in edge.phrasings for text in texts}
     banks = recipe.read_unseen(edge)
     assert len(banks) >= 4
     assert not trained & {_plain(text) for bank in banks for text in bank}
@@ -29,11 +29,8 @@ def test_no_unseen_word_is_trained_on(name: str, monkeypatch: pytest.MonkeyPatch
 
 @pytest.mark.parametrize("name", MODALITIES)
 def test_no_text_stands_for_two_classes(name: str) -> None:
-    texts = [
-        _plain(text)
-        for prompts in recipe.read(RECIPES / f"{name}-teacher.toml").edges[0].prompts
-        for text in prompts.texts
-    ]
+    edge = recipe.read(RECIPES / f"{name}-teacher.toml").edges[0]
+    texts = [_plain(text) for mine in edge.phrasings for text in mine]
     assert len(set(texts)) == len(texts)
 
 

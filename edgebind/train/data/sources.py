@@ -18,10 +18,11 @@ class LabelledSource:
 
     def __init__(self, task: Task, edge: Edge, anchor: NodeTower) -> None:
         self.task, self.edge = task, edge
-        counts = [len(prompts.texts) for prompts in edge.prompts]
+        texts = edge.phrasings
+        counts = [len(mine) for mine in texts]
         if not counts or min(counts) == 0:
             raise OptionError("every class needs a prompt", wanted="at least one text in each [[edges.prompts]]")
-        self.inputs = anchor.prepare([text for prompts in edge.prompts for text in prompts.texts])
+        self.inputs = anchor.prepare([text for mine in texts for text in mine])
         """(texts, ...) the anchor's inputs for all prompts."""
         self.unseen = [anchor.prepare(bank) for bank in read_unseen(edge)]
         """For each bank of words that nothing learns, the anchor's inputs (classes, ...)."""
