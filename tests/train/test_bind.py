@@ -91,6 +91,37 @@ def test_unseen_words_that_are_missing_are_one_clear_line(plan: Recipe, tmp_path
         bind.bind(replace(plan, edges=(replace(edge, unseen=str(tmp_path / "nowhere")),)), movements.encode)
 
 
+NAMED = movements.RECIPE.replace("prompt_weight = 0.5", 'templates = ["{}", "a recording of {}"]').replace(
+    'texts = ["sitting"]', 'texts = ["sitting", "somebody sitting"]\nnames = ["a sitter", "sitting"]'
+)
+
+
+def test_every_name_stands_in_every_template(tmp_path: Path) -> None:
+    (tmp_path / "recipe.toml").write_text(NAMED)
+    edge = recipe.read(tmp_path / "recipe.toml").edges[0]
+    sitting = ("sitting", "somebody sitting", "a sitter", "a recording of a sitter", "a recording of sitting")
+    assert edge.phrasings == [("walking", "a person walking"), sitting], "texts first, and none twice"
+
+
+def test_names_in_templates_are_learned_and_the_first_text_stays_the_canonical_one(tmp_path: Path) -> None:
+    movements.write_people(tmp_path / "data", "s01", "s02", "s03")
+    text = NAMED.replace("OUT", str(tmp_path / "run")).replace("DATA", str(tmp_path / "data"))
+    (tmp_path / "recipe.toml").write_text(text)
+    plan = recipe.read(tmp_path / "recipe.toml")
+    heard: set[str] = set()
+
+    def listening(prompts: Sequence[str]) -> np.ndarray:
+        heard.update(prompts)
+        return movements.encode(prompts)
+
+    report = bind.measure_folds(plan, [0], listening)
+    assert heard.issuperset(text for texts in plan.edges[0].phrasings for text in texts)
+    again: Recipe = recipe.from_table(Recipe, json.loads(json.dumps(report["recipe"])), where="measured.json")
+    assert again.edges[0].phrasings == plan.edges[0].phrasings, "a student reads its teacher's words from its report"
+    _, _, bank = tower_file.read(Path(plan.out) / "folds" / "fold-0.safetensors")
+    assert bank.prompts == ("walking", "sitting")
+
+
 def test_the_tower_comes_back_from_its_file(plan: Recipe) -> None:
     bind.bind(plan, movements.encode)
     tower, info, bank = tower_file.read(Path(plan.out) / "tower.safetensors")
@@ -152,6 +183,9 @@ def test_a_stopped_run_goes_on_exactly(plan: Recipe, tmp_path: Path) -> None:
         ('label = "SEATED"', 'label = "SEATED"\nshare = 0.0', "share of class 'SEATED' does not fit"),
         ('folds = [["s01"], ["s02"]]', "parts = 1", r"parts do not fit \(wanted at least 2, or none, got 1\)"),
         ('[[edges.prompts]]\nlabel = "SEATED"\ntexts = ["sitting"]\n', "", "one class is nothing to tell apart"),
+        ('["sitting"]', '["sitting"]\nnames = ["a sitter"]', "class 'SEATED' has names and no templates"),
+        ("prompt_weight = 0.5", 'templates = ["{}"]', "templates without names"),
+        ('["sitting"]', '["walking"]', "'walking' stands for two classes"),
     ],
 )
 def test_a_wrong_recipe_is_one_clear_line(tmp_path: Path, old: str, new: str, message: str) -> None:
@@ -160,6 +194,12 @@ def test_a_wrong_recipe_is_one_clear_line(tmp_path: Path, old: str, new: str, me
     with pytest.raises(OptionError, match=message) as caught:
         recipe.read(tmp_path / "recipe.toml")
     assert "\n" not in str(caught.value)
+
+
+def test_a_template_without_a_place_for_the_name_is_one_clear_line(tmp_path: Path) -> None:
+    (tmp_path / "recipe.toml").write_text(NAMED.replace("a recording of {}", "a recording"))
+    with pytest.raises(OptionError, match=r"recipe.toml: a template has one place for the label .*got 'a recording'"):
+        recipe.read(tmp_path / "recipe.toml")
 
 
 def test_a_class_without_data_is_one_clear_line(plan: Recipe) -> None:

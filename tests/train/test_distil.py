@@ -30,10 +30,21 @@ def test_a_student_may_learn_from_its_teachers_own_data(taught: Path, tmp_path: 
     whole, plan = distilling.plan(taught, tmp_path / "whole"), distilling.plan(taught, tmp_path / "short", short)
     assert plan.data == whole.data
     assert plan.prompts == whole.prompts
+    assert plan.edge.phrasings == whole.edge.phrasings
     assert plan.questions == whole.questions
     stranger = short.replace('"TEACHER"', '"TEACHER/tower.safetensors"')
     with pytest.raises(OptionError, match=r"a recipe without data .*wanted .*a finished run of edgebind bind"):
         distilling.plan(taught, tmp_path, stranger)
+
+
+def test_a_student_hears_its_teachers_names_in_its_teachers_templates(taught: Path, tmp_path: Path) -> None:
+    report = json.loads((taught / "teacher" / "run.json").read_text())
+    edge = report["recipe"]["edges"][0]
+    edge["templates"] = ["{}", "a recording of {}"]
+    edge["prompts"][1]["names"] = ["a sitter"]
+    (tmp_path / "run.json").write_text(json.dumps(report))
+    short = RECIPE[: RECIPE.index("[[data]]")].replace("TEACHER", str(tmp_path))
+    assert _plan(taught, tmp_path, short).edge.phrasings[1] == ("sitting", "a sitter", "a recording of a sitter")
 
 
 @pytest.mark.slow
