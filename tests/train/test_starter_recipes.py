@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,17 @@ def test_no_unseen_word_is_trained_on(name: str, monkeypatch: pytest.MonkeyPatch
     banks = recipe.read_unseen(edge)
     assert len(banks) >= 4
     assert not trained & {_plain(text) for bank in banks for text in bank}
+
+
+def test_fresh_words_are_neither_trained_on_nor_the_unseen_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(RECIPES.parent.parent.parent)
+    edge = recipe.read(RECIPES / "thermal-teacher.toml").edges[0]
+    fresh = recipe.read_unseen(replace(edge, unseen=str(RECIPES / "fresh_prompts.toml")))
+    texts = [_plain(text) for bank in fresh for text in bank]
+    assert len(fresh) == 4
+    assert len(set(texts)) == len(texts)
+    known = [*edge.phrasings, *recipe.read_unseen(edge)]
+    assert not set(texts) & {_plain(text) for mine in known for text in mine}
 
 
 @pytest.mark.parametrize("name", MODALITIES)
