@@ -43,8 +43,9 @@ def test_a_student_hears_its_teachers_names_in_its_teachers_templates(taught: Pa
     edge["templates"] = ["{}", "a recording of {}"]
     edge["prompts"][1]["names"] = ["a sitter"]
     (tmp_path / "run.json").write_text(json.dumps(report))
-    short = RECIPE[: RECIPE.index("[[data]]")].replace("TEACHER", str(tmp_path))
-    assert _plan(taught, tmp_path, short).edge.phrasings[1] == ("sitting", "a sitter", "a recording of a sitter")
+    short = distilling.RECIPE[: distilling.RECIPE.index("[[data]]")].replace("TEACHER", str(tmp_path))
+    phrasings = distilling.plan(taught, tmp_path, short).edge.phrasings
+    assert phrasings[1] == ("sitting", "a sitter", "a recording of a sitter")
 
 
 @pytest.mark.slow
