@@ -9,8 +9,8 @@
 
 ImageBind as published makes every token of its last block; our model of it makes the one that is read, for the same vector.
 
-All take turns in one run, in an order drawn anew each round, with a pause between calls in which threads that still spin
-come to rest: nobody is timed in another's wake. Weights are random, from a seed: a product takes as long whatever it multiplies.
+All take turns in one run, in an order drawn anew each round, and each begins when no thread of the others is awake: those of ONNX
+Runtime's defaults spin for some 35 ms after a call, on a processor that the next contestant needs. Weights are random, from a seed: a product takes as long whatever it multiplies.
 
 python -m edgebind.benchmarks.peers --out benchmarks/results/peers-cpu.json
 """

@@ -68,6 +68,8 @@ def checked(
     if name not in feed:
         raise BackendError("no such input", where=where, wanted=name, got=sorted(feed))
     given = np.asarray(feed[name])
+    if given.dtype == dtype and given.shape[1:] == shape and given.flags.c_contiguous:
+        return given  # as nearly always: a small encoder takes 0.1 ms, and each look at its input shows
     if not np.can_cast(given.dtype, dtype, _CASTS.get(dtype, "same_kind")):
         raise BackendError("input of the wrong type", where=where, wanted=np.dtype(dtype).name, got=given.dtype.name)
     value = np.ascontiguousarray(given, dtype=dtype)

@@ -49,6 +49,21 @@ def test_a_feed_that_does_not_fit_is_one_clear_line(tmp_path: Path) -> None:
             backend.infer({"input": np.zeros((1, 6, 10), np.float32)})  # its length is 0: 0 / 0
 
 
+def test_inputs_of_another_type_or_layout_give_the_same_vectors(tmp_path: Path) -> None:
+    path = tmp_path / "e.onnx"
+    path.write_bytes(bundles.encoder())
+    value = np.arange(120, dtype=np.float32).reshape(2, 6, 10)
+    with OnnxRuntimeBackend(path) as backend:
+        wanted = backend.infer({"input": value})["embedding"]
+        for given in (
+            value.astype(np.float64),
+            value.astype(">f4"),
+            np.asfortranarray(value),
+            value[::-1].copy()[::-1],
+        ):
+            np.testing.assert_array_equal(backend.infer({"input": given})["embedding"], wanted)
+
+
 def test_the_bare_call_computes_the_same_and_checks_nothing(tmp_path: Path) -> None:
     path = tmp_path / "e.onnx"
     path.write_bytes(bundles.encoder())

@@ -47,6 +47,33 @@ def test_rounds_go_in_turn_after_the_warm_up() -> None:
     assert raced.wall_ms.shape == (3, 2)
 
 
+def test_a_call_begins_when_the_last_ones_threads_are_at_rest() -> None:
+    clock = Processor(spinning_s=0.035)
+
+    latency.settle(0.02, sleep=clock.sleep, spent_ns=clock.spent_ns)
+
+    assert clock.slept_s == pytest.approx(0.06)  # two pauses with a thread awake, and one without
+
+
+def test_a_thread_that_never_rests_holds_up_no_race() -> None:
+    clock = Processor(spinning_s=1e9)
+    latency.settle(0.02, sleep=clock.sleep, spent_ns=clock.spent_ns)
+    assert clock.slept_s == pytest.approx(0.02 * latency.RESTS)
+
+
+class Processor:
+    """Its clock, while one thread still spins for some time and the other sleeps, which costs a little too."""
+
+    def __init__(self, spinning_s: float) -> None:
+        self.spinning_s, self.slept_s = spinning_s, 0.0
+
+    def sleep(self, seconds: float) -> None:
+        self.slept_s += seconds
+
+    def spent_ns(self) -> int:
+        return int(1e9 * (min(self.slept_s, self.spinning_s) + 0.006 * self.slept_s))
+
+
 def test_kept_times_are_spread_over_the_run() -> None:
     assert latency.thinned(np.arange(5.0)) == [0, 1, 2, 3, 4]
     kept = latency.thinned(np.arange(10_001.0), most=11)
