@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from click.testing import CliRunner
 from edgebind import cli, cuda
 from edgebind.benchmarks import outside, peers
 from edgebind.errors import BackendError
+from edgebind.models import imagebind
 
 TRTEXEC = """\
 [04/01/2024-21:10:48] [I] === Performance summary ===
@@ -72,3 +74,20 @@ def test_everybody_runs_the_same_tower(tmp_path: Path) -> None:
         assert row["interval"][0] <= row["times_faster"] <= row["interval"][1]
     assert [bar["against"] for bar in found["bars"]] == list(peers.BARS)
     assert found["roofline"]["gmac_per_window"] > 0
+
+
+@pytest.mark.slow
+def test_imagebind_as_published_makes_every_token(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    narrow = replace(imagebind.ARCHITECTURES["imu"], width=32, heads=4, depth=2)
+    monkeypatch.setitem(imagebind.ARCHITECTURES, "imu", narrow)
+    out = tmp_path / "peers.json"
+    arguments = ["--tower", "imagebind-imu", "--seconds", "0.1", "--threads", "1", "--no-compile", "--out", str(out)]
+    done = CliRunner().invoke(peers.command, arguments, catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    (found,) = json.loads(out.read_text())["towers"]
+    if not cuda.driver().is_there:
+        assert [row["name"] for row in found["results"]] == [peers.OURS, *peers.BARS, peers.LEANER]
+    unread = 250 * (2 * 252 * 32 + 9 * 32 * 32)  # keys: 251 and an extra one
+    assert found["published_gmac_per_window"] - found["roofline"]["gmac_per_window"] == pytest.approx(
+        unread / 1e9, abs=2e-4
+    )
