@@ -25,7 +25,12 @@ if TYPE_CHECKING:
     required=True,
     help="NPZ file to write, whole or not at all.",
 )
-@click.option("--rate", type=float, metavar="HZ", help="Samples or frames a second, for recordings without times.")
+@click.option(
+    "--rate",
+    type=float,
+    metavar="HZ",
+    help="Samples or frames a second, for recordings without times; of a video the most to take.",
+)
 @click.option(
     "--units",
     "units_text",
@@ -45,11 +50,11 @@ def command(
     threads: int | None,
     backend: str,
 ) -> None:
-    """Embed INPUT...: recordings (CSV, CSV.gz, NPZ), folders of pictures, pictures, sound files, or prompts (TXT).
+    """Embed INPUT...: recordings (CSV, CSV.gz, NPZ), folders of pictures, pictures, videos, sounds, or prompts (TXT).
 
     The file holds `embeddings` (n, dim), `start_ns` and `stop_ns` of each window, and `source`: the INPUT it comes from,
-    in a folder of pictures the picture. Pictures have no times: each stands one frame after the one before it. A sound
-    shorter than a window is one window. Prompts stand one a line, a second apart.
+    in a folder of pictures the picture. Pictures have no times: each stands one frame after the one before it. Of a
+    video every frame is embedded, or with --rate no more than so many a second. A sound shorter than a window is one window. Prompts stand one a line, a second apart.
 
     \b
     edgebind embed --bundle bundles/imu-int8 monday.csv tuesday.csv --out week.npz

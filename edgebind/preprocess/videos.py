@@ -137,6 +137,22 @@ def read(path: Path, how: Sampling, data: bytes | None = None) -> Frames:
     return found[0, 0] if how.is_still else found
 
 
+def each_frame(path: Path) -> Iterator[tuple[Fraction, Frames]]:
+    """Every frame of a video, in turn: when it begins, in seconds from the first, and its pixels as `Video.read` has them.
+
+    Raises
+    ------
+    RecordingError, MissingDependencyError: as `Video.read`; what came before was right.
+    """
+    with _opened(path, None) as (container, stream):
+        stream.thread_type = "AUTO"
+        begin: Fraction | None = None
+        for frame in container.decode(stream):
+            time = _time(frame)
+            begin = time if begin is None else begin
+            yield time - begin, _pixels(frame)
+
+
 def is_read(sample: object) -> bool:
     """Whether a sample is what `Video.read` gives, rather than a picture."""
     return isinstance(sample, np.ndarray) and sample.ndim == 5

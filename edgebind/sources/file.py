@@ -14,14 +14,16 @@ from edgebind.sources.prompts import PromptSource, is_text
 from edgebind.sources.sounds import SoundSource, is_sound
 from edgebind.sources.table import TableSource
 from edgebind.sources.units import KNOWN, OF_SENSOR, Units
+from edgebind.sources.videos import MODALITIES, VideoSource, is_video
 
 TABLES = (".csv", ".csv.gz", ".txt", ".txt.gz", ".tsv", ".tsv.gz")
 _FRAMES = "NPZ, a folder of pictures or a picture"
+_MOVING = "NPZ, a folder of pictures, a picture or a video"
 KINDS = {
     "imu": "CSV, CSV.gz or NPZ",
-    "thermal": _FRAMES,
+    "thermal": _MOVING,
     "depth": _FRAMES,
-    "vision": _FRAMES,
+    "vision": _MOVING,
     "audio": "WAV, Ogg, FLAC or MP3",
     "text": "TXT of one prompt a line",
 }
@@ -39,13 +41,13 @@ def open_recording(
 ) -> Source:
     """A source that replays the recording at `path` in its own order.
 
-    A table (CSV, CSV.gz) or NPZ for a signal; NPZ, a folder of pictures or a single picture for a camera; a sound file
-    for audio; a text file of prompts for text.
+    A table (CSV, CSV.gz) or NPZ for a signal; NPZ, a folder of pictures, a single picture or (but for depth) a video
+    for a camera; a sound file for audio; a text file of prompts for text.
 
     Parameters
     ----------
     spec: the bundle's window: channels, rate and length that the recording must be able to fill.
-    rate_hz: samples or frames a second, where the recording does not say.
+    rate_hz: samples or frames a second, where the recording does not say; of a video the most that are taken.
     units: what the user says about units; see `edgebind.sources.units.parse`.
     chunk_seconds: how much signal a chunk holds; the windows do not depend on it.
 
@@ -67,6 +69,10 @@ def open_recording(
         return ArraySource(path, modality, spec, rate_hz=rate_hz, units=units, chunk_seconds=chunk_seconds)
     if sensor.is_camera and (path.is_dir() or is_picture(path)):
         return PictureSource(path, modality, rate_hz=rate_hz or spec.rate_hz, units=units)
+    if modality in MODALITIES and is_video(path) and path.is_file():
+        if units is not None:
+            raise OptionError("--units is of measured values; a video has grey levels and colours", where=path)
+        return VideoSource(path, modality, rate_hz=rate_hz)
     if is_table and path.is_file():
         return TableSource(path, spec, rate_hz=rate_hz, units=units, chunk_seconds=chunk_seconds)
     if modality == "audio" and is_sound(path) and path.is_file():
