@@ -34,6 +34,9 @@ MOST_ERROR = 1e-3
 SUBNORMAL = 2.0**-14
 """Smallest normal half."""
 
+TINY = 2.0**-126
+"""Smallest normal float32."""
+
 WINDOWS, LEAST_WINDOWS = 64, 4
 BUDGET = 1_000_000_000
 """Numbers that are looked at, over all windows and tensors; a large encoder's many allow for few windows."""
@@ -53,17 +56,21 @@ class Spread:
 
     def update(self, values: NDArray[Any]) -> None:
         """Take in one window's values."""
-        finite = values[np.isfinite(values)]  # a mask's infinities are the same in half
-        magnitudes = np.abs(finite[finite != 0])
-        if not magnitudes.size:
+        magnitudes = np.abs(values.ravel())
+        largest = float(magnitudes.max(initial=0.0))
+        if not np.isfinite(largest):  # a mask's infinities are the same in half
+            magnitudes = magnitudes[np.isfinite(magnitudes)]
+            largest = float(magnitudes.max(initial=0.0))
+        if not largest:
             return
         with np.errstate(over="ignore"):
             halves = magnitudes.astype(np.float16).astype(np.float32)
-        length = float(np.linalg.norm(magnitudes.astype(np.float64)))
-        self.largest = max(self.largest, float(magnitudes.max()))
-        self.error = max(self.error, float(np.linalg.norm((halves - magnitudes).astype(np.float64))) / length)
-        self.subnormal = max(self.subnormal, float((magnitudes < SUBNORMAL).mean()))
-        self.zeroed = max(self.zeroed, float((halves == 0).mean()))
+        there = np.count_nonzero(magnitudes)
+        absent = magnitudes.size - there
+        self.largest = max(self.largest, largest)
+        self.subnormal = max(self.subnormal, float((np.count_nonzero(magnitudes < SUBNORMAL) - absent) / there))
+        self.zeroed = max(self.zeroed, float((np.count_nonzero(halves == 0) - absent) / there))
+        self.error = max(self.error, _length(halves - magnitudes, largest) / _length(magnitudes, largest))
 
     @property
     def danger(self) -> str | None:
@@ -71,6 +78,12 @@ class Spread:
         if self.largest * HEADROOM > precision.LARGEST:
             return "overflow"
         return "loss" if self.error > MOST_ERROR else None
+
+
+def _length(values: NDArray[Any], largest: float) -> float:
+    """L2, in units of `largest`, so that no square of a float32 overflows or is lost."""
+    scaled = values * np.float32(1 / max(largest, TINY))
+    return float(np.sqrt(np.dot(scaled, scaled)))
 
 
 @dataclass(frozen=True, slots=True)
