@@ -13,6 +13,7 @@ from edgebind.calibration.windows import collecting, sets
 from edgebind.errors import CalibrationError, EdgebindError, OptionError
 from edgebind.export.road import Exported, Request, export
 
+pytestmark = pytest.mark.usefixtures("undrawn")
 IMU = starter.RECORDINGS / "calibration" / "imu"
 INT8 = starter.folder("imu", "int8")
 

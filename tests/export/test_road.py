@@ -64,6 +64,7 @@ def test_fp16_of_the_starter_is_judged_on_recordings(starter_space: Path, tmp_pa
         assert (half.embed(windows) * full.embed(windows)).sum(axis=1).min() > 0.999
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_what_half_cannot_hold_is_kept_and_said(
     starter_space: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, compile_rtx: Callable[[Path], int]
 ) -> None:
@@ -103,6 +104,7 @@ def test_without_matplotlib_there_is_no_page_and_no_complaint(
     assert edgebind.load(made.folder).manifest == made.description
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_checkpoint_is_split_by_recording(towers: dict[str, Path], walks: Path, tmp_path: Path) -> None:
     (made,) = export(Request("int8", tmp_path / "out", towers["imu"], calibration=(walks,)))
     assert made.quantised is not None
@@ -198,6 +200,7 @@ def test_fp16_that_misses_its_bar_is_not_sent_to_fp16(starter_space: Path, tmp_p
 @pytest.mark.parametrize(
     "stage", ["starter encoder", "read recordings", "ranges of", "trying", "gate on", "speed", "write"]
 )
+@pytest.mark.usefixtures("undrawn")
 def test_ctrl_c_leaves_what_was_there(starter_space: Path, tmp_path: Path, stage: str) -> None:
     out = tmp_path / "out"
     shutil.copytree(starter.folder("imu", "fp32"), out / "imu-int8")
