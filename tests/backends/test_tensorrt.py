@@ -367,6 +367,7 @@ NO_GPU = pytest.mark.skipif(cuda.driver().is_there, reason="this machine has an 
 
 
 @NO_GPU
+@pytest.mark.usefixtures("rtx")  # without any TensorRT, that is what is missing first
 def test_without_a_driver_auto_takes_the_cpu_and_tensorrt_says_why(tmp_path: Path) -> None:
     folder = bundles.write(tmp_path / "b")
     manifest = bundle.verify(folder)

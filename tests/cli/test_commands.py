@@ -217,6 +217,7 @@ def test_bench_compares_two_reports_and_fails_on_a_slower_one(tmp_path: Path) ->
 
 
 def test_bench_takes_only_bundles_of_a_precision_and_draws_a_page(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
     page = tmp_path / "bench.html"
     done = _run("bench", "--precision", "int8", "--seconds", "0.1", "--no-fresh", "--roofline", "--html", page)
     assert done.exit_code == 0, done.output
