@@ -143,6 +143,8 @@ def _at_shares(subject: Subject, ranges: Ranges, shares: Sequence[float], scratc
     Which layers: those with the largest damage that fit, on calibration windows.
     """
     layers = Quantisable.of(subject.graph, subject.calibration[0], subject.bank, scratch, say)
+    if min(shares) > layers.share() - 1e-6:
+        return {}
     windows = layers.affordable(subject.calibration, ladder.SEARCH_GIGAMACS, ladder.SEARCH_WINDOWS)
     with Probe(layers, ranges, windows, Journal(None, "", [layer.name for layer in layers.layers])) as probe:
         order = sorted(sensitivity.measure(probe, gate.INT8_AIM), key=lambda item: -item.damage)
