@@ -164,6 +164,7 @@ class DistilRecipe:
     """Of the weights that come out."""
 
     def __post_init__(self) -> None:
+        limits.named("out", self.out)
         limits.at_least("seed", self.seed, 0)
 
     @property

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
+from collections.abc import Sequence
 
 from edgebind.errors import OptionError
 
@@ -28,3 +30,19 @@ def share(key: str, value: float, *, whole: bool = True) -> None:
     """Likewise what is no part of one; `whole`: all of it may be."""
     if not (0 <= value < 1 or (whole and value == 1)):
         raise OptionError(f"{key} does not fit", wanted="0 to 1" if whole else "0 to below 1", got=value)
+
+
+def named(key: str, value: str) -> None:
+    """Likewise a folder without a name, which would be the current one."""
+    if not value.strip():
+        raise OptionError(f"{key} names no folder", wanted="a folder of the run's own", got=repr(value))
+
+
+def classes(labels: Sequence[str]) -> None:
+    """Likewise one class alone, and one that stands twice; none is no fault."""
+    twice = [label for label, count in Counter(labels).items() if count > 1]
+    if twice:
+        raise OptionError(f"class {twice[0]!r} has prompts twice", wanted="all its texts in one place")
+    if len(labels) == 1:
+        got = f"{labels[0]!r} alone"
+        raise OptionError("one class is nothing to tell apart", wanted="prompts for at least two", got=got)

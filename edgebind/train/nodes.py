@@ -23,9 +23,10 @@ from torch import Tensor, nn
 
 from edgebind import archive, preprocess
 from edgebind.errors import OptionError, RecordingError
+from edgebind.manifest import WindowSpec
 from edgebind.preprocess import Preprocessor, videos
 from edgebind.signals import Floats
-from edgebind.train.recipe import Node, Recipe
+from edgebind.train.recipe import Node, Recipe, from_table
 
 Encode = Callable[[tuple[str, ...]], Floats]
 """Texts -> (texts, dim) unit rows."""
@@ -117,9 +118,25 @@ def open_nodes(recipe: Recipe, encode: Encode | None = None) -> dict[str, NodeTo
     dim = _common_dim(recipe, given)
     fresh = {name: _student(name, node, dim) for name, node in recipe.nodes.items() if name not in given}
     towers = {name: _with_head(given[name], dim) if name in given else fresh[name] for name in recipe.nodes}
+    for tower in towers.values():
+        _require_fitting_window(tower)
     if not any(tower.is_trained for tower in towers.values()):
         raise OptionError("every tower is frozen", wanted="a node that learns", got=", ".join(recipe.nodes))
     return towers
+
+
+@torch.no_grad()
+def _require_fitting_window(tower: NodeTower) -> None:
+    """Refuse a window of motion that the tower cannot read; a bundle checks its own."""
+    node = tower.node
+    if node.modality != "imu" or not node.window or node.tower in ("bundle", "cached"):
+        return
+    spec: WindowSpec = from_table(WindowSpec, node.window, where="recipe", prefix=f"nodes.{tower.name}.window.")
+    try:
+        tower.module.eval()(torch.zeros(1, len(spec.channels), spec.length))
+    except (RuntimeError, ValueError, ArithmeticError, IndexError) as error:
+        got = f"{spec.length} samples: {spec.seconds:g} s at {spec.rate_hz:g} Hz"
+        raise OptionError(f"node {tower.name!r} has a window that {node.tower!r} cannot read", got=got) from error
 
 
 TWO_LENGTHS = "vectors of two lengths"

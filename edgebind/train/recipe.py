@@ -92,6 +92,10 @@ class Question:
     name: str
     groups: tuple[tuple[str, ...], ...]
 
+    def __post_init__(self) -> None:
+        if len(self.groups) < 2 or not all(self.groups):
+            raise OptionError(f"question {self.name!r} asks nothing", wanted="two groups of classes", got=self.groups)
+
 
 @dataclass(frozen=True)
 class Training:
@@ -201,9 +205,7 @@ class Edge:
         limits.at_least("weight of an edge", self.weight, 0)
         limits.at_least("prompt_weight of an edge", self.prompt_weight, 0)
         limits.share("smoothing of an edge", self.smoothing, whole=False)
-        if len(self.prompts) == 1:
-            got = f"{self.prompts[0].label!r} alone"
-            raise OptionError("one class is nothing to tell apart", wanted="prompts for at least two", got=got)
+        limits.classes([one.label for one in self.prompts])
 
     @property
     def name(self) -> str:
@@ -247,6 +249,7 @@ class Recipe:
     """Of the weights that come out."""
 
     def __post_init__(self) -> None:
+        limits.named("out", self.out)
         limits.at_least("seed", self.seed, 0)
         limits.at_least("dim", self.dim, 0)
 

@@ -165,8 +165,11 @@ def test_a_stopped_run_goes_on_exactly(plan: Recipe, tmp_path: Path) -> None:
         ("batch = 16", "batch = 16\nchunk = 5", "not made of whole chunks"),
         ("batch = 16", 'batch = 16\nprecision = "fp8"', "unknown training.precision"),
         ("steps = 12", "step = 12", "unknown key 'training.step'"),
-        ('[["WALKING"], ["SEATED"]]', '[["RUNNING"]]', "names a class without prompts"),
+        ('[["WALKING"], ["SEATED"]]', '[["RUNNING"], ["SEATED"]]', "names a class without prompts"),
         ("seed = 3", "seed = ", "the recipe is no TOML"),
+        ('out = "OUT"', 'out = ""', "out names no folder"),
+        ('[["WALKING"], ["SEATED"]]', '[["WALKING"]]', r"question 'activity' asks nothing \(wanted two groups"),
+        ('label = "SEATED"', 'label = "WALKING"', "class 'WALKING' has prompts twice"),
         ("seed = 3", "seed = -1", r"seed does not fit \(wanted at least 0, got -1\)"),
         ("temperature = 0.1", "temperature = 0.0", r"temperature of an edge does not fit \(wanted above 0, got 0\.0\)"),
         ("temperature = 0.1", "temperature = 0.1\nsmoothing = 3.0", "smoothing of an edge does not fit"),
@@ -200,6 +203,14 @@ def test_a_template_without_a_place_for_the_name_is_one_clear_line(tmp_path: Pat
     (tmp_path / "recipe.toml").write_text(NAMED.replace("a recording of {}", "a recording"))
     with pytest.raises(OptionError, match=r"recipe.toml: a template has one place for the label .*got 'a recording'"):
         recipe.read(tmp_path / "recipe.toml")
+
+
+@pytest.mark.parametrize("seconds", [1.0, 3.0])
+def test_a_window_that_the_tower_cannot_read_is_one_clear_line(plan: Recipe, seconds: float) -> None:
+    node = replace(plan.nodes["imu"], window={**plan.nodes["imu"].window, "seconds": seconds})
+    says = rf"node 'imu' has a window that 'imu-s' cannot read \(got {100 * seconds:.0f} samples: {seconds:g} s at 100 Hz\)"
+    with pytest.raises(OptionError, match=says):
+        bind.bind(replace(plan, nodes={**plan.nodes, "imu": node}), movements.encode)
 
 
 def test_a_class_without_data_is_one_clear_line(plan: Recipe) -> None:

@@ -32,7 +32,7 @@ def plan(taught: Path, tmp_path: Path) -> DistilRecipe:
         ("affinity = 1.0\nprompt_affinity = 1.0\ncontrast = 1.0\nmse = 1.0", "affinity = 0\ncontrast = 0\nmse = 0", "losses without weight"),
         ('modality = "imu"', 'modality = "smell"', "unknown modality"),
         ('checkpoint = "TEACHER"', 'checkpoint = "TEACHER"\nprecision = "fp8"', "unknown teacher.precision"),
-        ('[["WALKING"], ["SEATED"]]', '[["RUNNING"]]', "names a class without prompts") ,
+        ('[["WALKING"], ["SEATED"]]', '[["RUNNING"], ["SEATED"]]', "names a class without prompts") ,
     ],
 )  # fmt: skip
 def test_a_wrong_recipe_is_one_clear_line(tmp_path: Path, old: str, new: str, message: str) -> None:
@@ -65,7 +65,7 @@ def _window(seconds: float, **changes: Any) -> dict[str, Any]:
     ("changes", "message"),
     [
         ({"modality": "thermal"}, "the teacher speaks for another modality"),
-        ({"window": _window(3.0)}, "the student's window is longer than its teacher's"),
+        ({"window": _window(3.0)}, "has a window that 'imu-xs' cannot read"),
         ({"window": _window(2.0, units=["g"] * 6)}, "student and teacher read other channels"),
         ({"window": {"rate_hz": 100.0}}, "key 'student.window.seconds' is missing"),
         ({"tower": "imu-q"}, "unknown student"),
