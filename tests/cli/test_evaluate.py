@@ -24,6 +24,8 @@ from edgebind.labels import LabelBank
 from tests import bundles
 from tests.evaluate.datasets import made
 
+pytest.importorskip("matplotlib")
+pytest.importorskip("sklearn")
 SPSW = ("x_acc", "y_acc", "z_acc", "x_gyro", "y_gyro", "z_gyro", "timestamp", "label")
 BANK = LabelBank(
     tuple(motion.PROMPTS[label] for label in motion.ACTIVITIES),
