@@ -11,6 +11,7 @@ import edgebind
 from edgebind import sources, starter
 from edgebind.backends.onnxruntime import OnnxRuntimeBackend
 from edgebind.bundle import Bundle
+from edgebind.calibration import emulation
 from edgebind.drift import Detector
 from edgebind.signals import Floats
 from edgebind.stream import embed_recording
@@ -47,19 +48,27 @@ def test_both_towers_in_both_precisions_stay_below_20_mb() -> None:
 
 @pytest.mark.parametrize("modality", starter.MODALITIES)
 @pytest.mark.parametrize("graph", ["encoder.onnx", "encoder.u8s8.onnx", "encoder.u8u8.onnx"])
-def test_int8_means_what_fp32_means(modality: str, graph: str) -> None:
+def test_int8_means_what_fp32_means(modality: str, graph: str, tmp_path: Path) -> None:
     with edgebind.load(starter.folder(modality, "fp32")) as fp32:
         expected = _gate(modality, fp32)
         bank = fp32.labels.embeddings
     with edgebind.load(starter.folder(modality, "int8")) as int8:
-        # The Q/DQ graph is judged as it is written: fused kernels are a matter of the CPU at hand.
-        int8._backend = OnnxRuntimeBackend(int8.folder / graph, optimise=graph != "encoder.onnx")
+        int8._backend = _backend(int8.folder / graph, tmp_path)
         found = _gate(modality, int8)
     cosines = (expected * found).sum(axis=1)
     agreement = ((expected @ bank.T).argmax(axis=1) == (found @ bank.T).argmax(axis=1)).mean()
-    assert cosines.mean() >= 0.99
-    assert np.percentile(cosines, 1) >= 0.97
-    assert agreement >= 0.98
+    assert cosines.mean() >= 0.998
+    assert np.percentile(cosines, 1) >= 0.99
+    assert agreement >= 0.995
+
+
+def _backend(graph: Path, folder: Path) -> OnnxRuntimeBackend:
+    """TensorRT's graph is judged as it is written, with half's own rounding: ONNX Runtime 1.23 has its Q/DQ in half wrong by more."""
+    if graph.name != "encoder.onnx":
+        return OnnxRuntimeBackend(graph)
+    pytest.importorskip("onnx")
+    emulation.write(graph, folder / "emulated.onnx")
+    return OnnxRuntimeBackend(folder / "emulated.onnx", optimise=False)
 
 
 @pytest.mark.parametrize("modality", starter.MODALITIES)
