@@ -102,7 +102,8 @@ def compare(subject: Subject, modelopt: Path | None, bars: Bars, say: Any = lamb
         ours, ranges = _ours(subject, scratch, bars, say)
         theirs = _theirs(subject, modelopt, scratch, say)
         shares = {int8_share(graph, subject.held_out[0].inputs) for graph in theirs.values()}
-        ours |= _at_shares(subject, ranges, sorted(shares, reverse=True), scratch, say)
+        mine = int8_share(ours["edgebind, TensorRT graph"], subject.held_out[0].inputs)
+        ours |= _at_shares(subject, ranges, sorted(shares, reverse=True), mine, scratch, say)
         graphs = ours | theirs
         times = _times(subject, graphs)
         reference = engine.embed(subject.graph, subject.held_out, optimise=True)
@@ -137,13 +138,16 @@ def _quantised(subject: Subject, folder: Path, bars: Bars, say: Any, *, attentio
     )
 
 
-def _at_shares(subject: Subject, ranges: Ranges, shares: Sequence[float], scratch: Path, say: Any) -> dict[str, Path]:
-    """Our TensorRT graph with as much in float as a peer leaves there, for peers who leave more than the ladder needs.
+def _at_shares(
+    subject: Subject, ranges: Ranges, shares: Sequence[float], mine: float, scratch: Path, say: Any
+) -> dict[str, Path]:
+    """Our TensorRT graph with as much in float as a peer leaves there, where the ladder's `mine` is another share.
 
     Which layers: those with the largest damage that fit, on calibration windows.
     """
     layers = Quantisable.of(subject.graph, subject.calibration[0], subject.bank, scratch, say)
-    if min(shares) > layers.share() - 1e-6:
+    shares = [share for share in shares if abs(min(share, layers.share()) - mine) > 1e-3]
+    if not shares:
         return {}
     windows = layers.affordable(subject.calibration, ladder.SEARCH_GIGAMACS, ladder.SEARCH_WINDOWS)
     with Probe(layers, ranges, windows, Journal(None, "", [layer.name for layer in layers.layers])) as probe:
@@ -154,11 +158,10 @@ def _at_shares(subject: Subject, ranges: Ranges, shares: Sequence[float], scratc
         for item in order:
             if layers.share([*kept, item.layer]) > share - 1e-6:
                 kept.append(item.layer)
-        if kept:
-            target = scratch / f"edgebind-{len(graphs)}.onnx"
-            qdq.write(subject.graph, ranges, qdq.TENSORRT, scratch / "float.onnx", kept)
-            to_fp16(scratch / "float.onnx", target)
-            graphs[f"edgebind, TensorRT graph, {layers.share(kept):.1%}"] = target
+        target = scratch / f"edgebind-{len(graphs)}.onnx"
+        qdq.write(subject.graph, ranges, qdq.TENSORRT, scratch / "float.onnx", kept)
+        to_fp16(scratch / "float.onnx", target)
+        graphs[f"edgebind, TensorRT graph, {layers.share(kept):.1%}"] = target
     return graphs
 
 
