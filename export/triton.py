@@ -264,7 +264,7 @@ def _on_onnxruntime(folder: Path, graph: str, serving: Serving) -> Model:
 
 def _on_tensorrt(serving: Serving, key: EngineKey) -> Model:
     assert serving.engine is not None  # it has a key
-    batch = min(serving.batch, max(profile.max for profile in key.profiles))
+    batch = min(serving.batch, _without_gaps(key, serving.engine))
     group: dict[str, Any] = {"kind": Word("KIND_GPU"), "count": 1}
     if len(key.profiles) > 1:
         group["profile"] = [str(index) for index in range(len(key.profiles))]
@@ -275,6 +275,23 @@ def _on_tensorrt(serving: Serving, key: EngineKey) -> Model:
         "instance_group": [group],
     }
     return Model("", config, {f"{VERSION}/model.plan": serving.engine})
+
+
+def _without_gaps(key: EngineKey, engine: Path) -> int:
+    """The largest batch up to which a profile accepts every size, because Triton forms batches of any size up to the one it is told.
+
+    Raises
+    ------
+    BackendError: a window alone is not accepted.
+    """
+    batch = 0
+    for profile in sorted(key.profiles, key=lambda profile: profile.min):
+        if profile.min <= batch + 1:
+            batch = max(batch, profile.max)
+    if batch == 0:
+        wanted = "a profile that begins at 1, such as edgebind build --batch 1-16 makes"
+        raise BackendError("takes no window alone, and Triton forms batches of any size", where=engine, wanted=wanted)
+    return batch
 
 
 def _pixels(of: Manifest) -> dict[str, Any]:

@@ -228,6 +228,20 @@ def test_an_engine_is_served_with_its_profiles(schema: Any, tmp_path: Path) -> N
     assert (tmp_path / "models" / "imu-int8-encoder" / "1" / config.default_model_filename).read_bytes() == b"plan"
 
 
+@pytest.mark.parametrize(
+    ("profiles", "batch"),
+    [
+        (((1, 1, 1), (16, 16, 16)), 1),  # Triton would form batches of 2 to 15, which no profile takes
+        (((2, 8, 16), (1, 1, 1)), 16),
+        (((1, 2, 4), (3, 6, 8), (10, 16, 16)), 8),
+    ],
+)
+def test_triton_forms_no_batch_that_the_engine_refuses(profiles: Any, batch: int, schema: Any, tmp_path: Path) -> None:
+    engine = _engine(IMU, tmp_path / "e.engine", profiles=tuple(Profile(*sizes) for sizes in profiles))
+    triton.export(IMU, tmp_path / "models", Serving(engine=engine))
+    assert Server(tmp_path / "models", schema).configs["imu-int8-encoder"].max_batch_size == batch
+
+
 def test_an_engine_that_takes_pixels_is_given_pixels(schema: Any, tmp_path: Path) -> None:
     folder = bundles.write_seer(tmp_path / "seer")
     tail = preprocess.tail_of(bundle.verify(folder).preprocess)
@@ -264,6 +278,7 @@ def test_an_engine_that_takes_pixels_is_given_pixels(schema: Any, tmp_path: Path
         (lambda path: path.write_bytes(b"nalp"), "its bytes were altered; build it again"),
         (lambda path: _engine(IMU, path, flavour="rtx"), "Triton runs engines of the full TensorRT only"),
         (lambda path: _engine(THERMAL, path), "is the engine of another bundle"),
+        (lambda path: _engine(IMU, path, profiles=(Profile(2, 8, 16),)), "takes no window alone"),
     ],
 )
 def test_an_engine_that_cannot_be_served_is_one_line(spoil: Any, message: str, tmp_path: Path) -> None:

@@ -341,13 +341,15 @@ class TensorRTBackend(Closing):
                     self._drain(held)
                     for lane in held.lanes.values():
                         self._free(lane)
-                    if held.contexts is not None:
-                        held.contexts.keep()
-                    held.lanes.clear()  # contexts before the engine, all of them before the memory they use
-                    held.contexts = held.loaded = None
-                    held.buffers.clear()
-                    held.scratch = None
-                    held.streams.clear()
+                    try:
+                        if held.contexts is not None:
+                            held.contexts.keep()
+                    finally:
+                        held.lanes.clear()  # contexts before the engine, all of them before the memory they use
+                        held.contexts = held.loaded = None
+                        held.buffers.clear()
+                        held.scratch = None
+                        held.streams.clear()
             finally:
                 self._gpu.close()
 
