@@ -54,7 +54,8 @@ def command(
 
     The file holds `embeddings` (n, dim), `start_ns` and `stop_ns` of each window, and `source`: the INPUT it comes from,
     in a folder of pictures the picture. Pictures have no times: each stands one frame after the one before it. Of a
-    video every frame is embedded, or with --rate no more than so many a second. A sound shorter than a window is one window. Prompts stand one a line, a second apart.
+    video every frame is embedded, or with --rate no more than so many a second. A sound shorter than a window is one
+    window. Prompts stand one a line, a second apart.
 
     \b
     edgebind embed --bundle bundles/imu-int8 monday.csv tuesday.csv --out week.npz

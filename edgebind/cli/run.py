@@ -42,7 +42,12 @@ SENSORS = {"imu": "IMU", "thermal": "thermal camera"}
 )
 @click.option("--no-embedding", is_flag=True, help="Leave the vectors out of JSON Lines.")
 @click.option("--labels", "labels_file", type=click.Path(path_type=Path), help="NPZ of prompts from `edgebind labels`.")
-@click.option("--rate", type=float, metavar="HZ", help="Samples or frames a second, for recordings without times.")
+@click.option(
+    "--rate",
+    type=float,
+    metavar="HZ",
+    help="Samples or frames a second, for recordings without times; of a video the most to take.",
+)
 @click.option(
     "--units",
     "units_text",
