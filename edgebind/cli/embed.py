@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from edgebind.cli import options
 from edgebind.cli.options import Output
 
 if TYPE_CHECKING:
@@ -25,18 +26,8 @@ if TYPE_CHECKING:
     required=True,
     help="NPZ file to write, whole or not at all.",
 )
-@click.option(
-    "--rate",
-    type=float,
-    metavar="HZ",
-    help="Samples or frames a second, for recordings without times; of a video the most to take.",
-)
-@click.option(
-    "--units",
-    "units_text",
-    metavar="LIST",
-    help="Units, such as acc=g,gyro=deg/s,time=ms of a table, or depth=mm, thermal=cK of frames.",
-)
+@options.rate
+@options.units
 @click.option("--threads", type=click.IntRange(1, 256), help="Upper bound of CPU threads.")
 @click.option(
     "--backend", default="auto", show_default=True, help="Where to run the encoder: tensorrt, onnxruntime ..."

@@ -1,4 +1,4 @@
-"""Kinds of values that several commands take."""
+"""Options, and kinds of values, that several commands take."""
 
 from __future__ import annotations
 
@@ -46,3 +46,17 @@ class Output(click.Path):
         path: Any = super().convert(value, param, ctx)
         atomic.require_place(path)
         return path
+
+
+rate = click.option(
+    "--rate",
+    type=float,
+    metavar="HZ",
+    help="Samples or frames a second, for recordings without times; of a video the most to take.",
+)
+units = click.option(
+    "--units",
+    "units_text",
+    metavar="LIST",
+    help="Units, such as acc=g,gyro=deg/s,time=ms of a table, or depth=mm, thermal=cK of frames.",
+)

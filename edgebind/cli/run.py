@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from edgebind.cli import options
 from edgebind.cli.options import Finite
 
 if TYPE_CHECKING:
@@ -42,18 +43,8 @@ SENSORS = {"imu": "IMU", "thermal": "thermal camera"}
 )
 @click.option("--no-embedding", is_flag=True, help="Leave the vectors out of JSON Lines.")
 @click.option("--labels", "labels_file", type=click.Path(path_type=Path), help="NPZ of prompts from `edgebind labels`.")
-@click.option(
-    "--rate",
-    type=float,
-    metavar="HZ",
-    help="Samples or frames a second, for recordings without times; of a video the most to take.",
-)
-@click.option(
-    "--units",
-    "units_text",
-    metavar="LIST",
-    help="Units, such as acc=g,gyro=deg/s,time=ms of a table, or depth=mm, thermal=cK of frames.",
-)
+@options.rate
+@options.units
 @click.option("--no-drift", is_flag=True, help="Do not compare the sensor with what its bundle was calibrated on.")
 @click.option("--threads", type=click.IntRange(1, 256), help="Upper bound of CPU threads.")
 @click.option(
