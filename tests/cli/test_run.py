@@ -197,7 +197,9 @@ def test_a_service_that_is_stopped_leaves_whole_lines(
 ) -> None:
     out = tmp_path / "out.jsonl"
     arguments = ["--bundle", str(folder), "--source", f"file:{walk}", "--sink", "stdout", "--sink", f"jsonl:{out}"]
-    with started(*arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    # Under nohup SIGHUP is ignored, by us as well, and so it would be here if the tests run under it.
+    with started(*arguments, **pipes, preexec_fn=lambda: signal.signal(ending, signal.SIG_DFL)) as process:
         assert process.stdout is not None and process.stderr is not None
         process.stdout.readline()
         process.stdout.readline()  # the first one is in the file by now: stdout comes first
