@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib.util
 import io
 import re
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -61,6 +62,7 @@ def style() -> Iterator[None]:
     )
     look: dict[Any, Any] = {
         "svg.fonttype": "none",
+        "text.parse_math": False,  # a class may be called "$5 bill"
         "font.family": "sans-serif",
         "font.size": 9.5,
         "axes.spines.top": False,
@@ -70,7 +72,9 @@ def style() -> Iterator[None]:
         "legend.frameon": False,
         "figure.constrained_layout.use": True,
     }
-    with matplotlib.rc_context({**look, **inked}):
+    with matplotlib.rc_context({**look, **inked}), warnings.catch_warnings():
+        # A name in letters that the font lacks: the page has it as text, and a picture shows boxes.
+        warnings.filterwarnings("ignore", r"Glyph .* missing from")
         yield
 
 

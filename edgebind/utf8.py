@@ -12,6 +12,11 @@ def encoded(text: str) -> bytes:
     return text.encode("utf-8", "backslashreplace")
 
 
+def shown(text: str) -> str:
+    r"""`text` as every file and stream can take it: what fits in no UTF-8 as `\udcXX`."""
+    return encoded(text).decode("utf-8")
+
+
 def require(path: Path) -> None:
     """Refuse a path that a library in C++ would not take.
 

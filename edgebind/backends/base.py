@@ -86,7 +86,7 @@ def _fits(got: tuple[int, ...], shape: tuple[int | str | None, ...]) -> bool:
     return all(not isinstance(want, int) or want == size for want, size in zip(shape, got[1:], strict=True))
 
 
-def finite(output: NDArray[np.float32], where: PathLike[str]) -> NDArray[np.float32]:
+def finite(output: NDArray[np.float32], where: str | PathLike[str]) -> NDArray[np.float32]:
     """An output without values that are no numbers.
 
     Raises

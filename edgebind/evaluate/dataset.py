@@ -12,6 +12,7 @@ are added. Numbers published for that carry the modalities in their metric: `rec
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -46,6 +47,8 @@ class Clip:
     """Physical units, as the modality's preprocessor takes them: see `edgebind.preprocess`. Text is a string.
 
     Raises RecordingError when the file is damaged: an evaluation leaves the clip out and says so."""
+    stamp: str = ""
+    """Another one where another thing would be loaded: vectors that were kept are of this one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,7 +203,12 @@ class Recordings:
 
 
 def _window_clip(window: Window) -> Clip:
-    return Clip(f"{window.origin}@{window.start_ns}", lambda: window)
+    return Clip(f"{window.origin}@{window.start_ns}", lambda: window, stamp_of(window.samples.tobytes()))
+
+
+def stamp_of(content: bytes) -> str:
+    """A clip's stamp, where what it loads is in memory already."""
+    return f"{zlib.crc32(content):08x}"
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from edgebind import modality as modalities
+from edgebind.backends.base import finite
 from edgebind.closing import Closing
 from edgebind.errors import RecordingError
 from edgebind.evaluate.dataset import Sample
@@ -75,7 +76,7 @@ class Encoder(Closing):
         Raises
         ------
         RecordingError: a sample that cannot be true, or is shorter than a window.
-        BackendError: the encoder cannot be run.
+        BackendError: the encoder cannot be run, or makes vectors that are no numbers.
         """
         sums = np.zeros((len(samples), self.dim), np.float32)
         waiting: list[tuple[int, Any]] = []
@@ -96,7 +97,7 @@ class Encoder(Closing):
         return views(sample, self.modality, self.window)
 
     def _add(self, sums: Floats, part: Sequence[tuple[int, Any]]) -> None:
-        np.add.at(sums, [at for at, _ in part], self.run([view for _, view in part]))
+        np.add.at(sums, [at for at, _ in part], finite(self.run([view for _, view in part]), self.name))
 
     def close(self) -> None:
         self.shut()

@@ -31,7 +31,7 @@ class Panel(Closing):
 
         Raises
         ------
-        OptionError: a path without a model, or two models of one name.
+        OptionError: a path without a model, one without a name, or two of one name.
         BundleError, CheckpointError: a damaged one.
         """
         self.where, self._text = where, text
@@ -139,6 +139,8 @@ def _named(models: Sequence[str]) -> dict[str, Path]:
         is_named = bool(equals) and not Path(model).exists()
         path = Path(rest if is_named else model)
         name = given if is_named else encoders.name_of(path)
+        if not name.strip():
+            raise OptionError("a model without a name", wanted="NAME=MODEL or MODEL", got=repr(model))
         if name in found:
             raise OptionError(
                 f"two models are called {name!r}", got=f"{found[name]} and {path}", remedy=f"say OTHER_NAME={path}"

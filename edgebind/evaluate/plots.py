@@ -128,12 +128,12 @@ def _short(name: str) -> str:
 def few_shot_curves(report: Report, together: Sequence[Result], zero_shot: Sequence[Result]) -> Figure:
     """A probe's curve for each encoder, with the spread of its draws; dashed, what prompts alone get."""
     figure, (axes,) = blank(5.2, 3.4)
-    look = _look(report)
+    look, lines = _look(report), {}
     for result in together:
         points = result["details"]["points"]
         shots, mean, spread = (np.array([point[key] for point in points]) for key in ("shots", "mean", "spread"))
         colour = look[result["encoder"]]["color"]
-        axes.plot(shots, 100 * mean, label=result["encoder"], **look[result["encoder"]])
+        (lines[result["encoder"]],) = axes.plot(shots, 100 * mean, **look[result["encoder"]])
         axes.fill_between(shots, 100 * (mean - spread), 100 * (mean + spread), color=colour, alpha=0.15, linewidth=0)
     metric = together[0]["details"]["metric"]
     for result in zero_shot:
@@ -147,7 +147,7 @@ def few_shot_curves(report: Report, together: Sequence[Result], zero_shot: Seque
     )
     axes.set_ylabel(f"{title_of(metric, {**together[0], 'task': ''})}, percent")
     axes.grid()
-    axes.legend()
+    axes.legend(list(lines.values()), list(lines))
     return figure
 
 

@@ -185,8 +185,13 @@ def _published(result: Mapping[str, Any], name: str) -> dict[str, str]:
     found: dict[str, str] = {}
     for one in result["published"]:
         if one["metric"].partition(" ")[0] == name:
-            found |= {title: f"{one[field]:g}" for field, title in LITERATURE.items() if one[field] is not None}
+            found |= {title: _printed(one[field]) for field, title in LITERATURE.items() if one[field] is not None}
     return found
+
+
+def _printed(percent: float) -> str:
+    """A published number with the decimals it was published with: 0.25, 5.26, 97.0."""
+    return f"{percent:.2f}".removesuffix("0")
 
 
 def _best(values: Mapping[str, float], name: str) -> tuple[str, ...]:

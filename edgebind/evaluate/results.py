@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from edgebind import utf8
 from edgebind.evaluate import few_shot, fusion
 from edgebind.evaluate.dataset import Classification, Clip, Dataset, Published
 from edgebind.evaluate.encoder import Encoder
@@ -91,8 +92,8 @@ class Context:
 
     def leave_out(self, line: str) -> None:
         """Note what was not asked, once."""
-        if line not in self.left_out:
-            self.left_out.append(line)
+        if (said := utf8.shown(line)) not in self.left_out:
+            self.left_out.append(said)
 
 
 def headline_of(task: Classification) -> str:
@@ -102,5 +103,5 @@ def headline_of(task: Classification) -> str:
 
 def some(names: Sequence[str], limit: int | None) -> list[int]:
     """Rows of `limit` of the names, chosen by the names alone, in their order."""
-    by_chance = sorted(range(len(names)), key=lambda row: zlib.crc32(names[row].encode()))
+    by_chance = sorted(range(len(names)), key=lambda row: zlib.crc32(utf8.encoded(names[row])))
     return sorted(by_chance[:limit])

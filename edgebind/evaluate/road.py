@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from edgebind import atomic, drawing
+from edgebind import atomic, drawing, utf8
 from edgebind.errors import OptionError
 from edgebind.evaluate import few_shot, page, prompt_file, report
 from edgebind.evaluate.dataset import Classification, Dataset, Pairing, Recordings
@@ -92,7 +92,7 @@ def _names(dataset: Dataset) -> list[str]:
 
 def _called(source: Source, labels: Mapping[str, int]) -> Dataset:
     label, _, folder = source.spec.partition(":")
-    suffix = f" ({label})" if labels[label] == 1 else f" ({label}:{folder})"
+    suffix = f" ({label})" if labels[label] == 1 else f" ({label}:{utf8.shown(folder)})"
     of = source.dataset
     return replace(
         of,

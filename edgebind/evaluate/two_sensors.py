@@ -41,6 +41,9 @@ def ask(context: Context, source: Source, pairing: Pairing) -> Iterator[Result]:
         context.leave_out(f"{pairing.name}: no models of one space embed {sides}")
     for pair in encoders:
         both = see(context, source, pairing, pair)
+        if not both.pairing.pairs:
+            context.leave_out(f"{pairing.name}: of no pair can both sides be read")
+            continue
         if context.wants("retrieval"):
             yield from _retrieved(both)
         if context.wants("alignment") and "text" not in (pairing.left_modality, pairing.right_modality):
@@ -48,8 +51,9 @@ def ask(context: Context, source: Source, pairing: Pairing) -> Iterator[Result]:
 
 
 def label_of(one: Encoder, other: Encoder) -> str:
-    """One model that has both, or the sensors' encoders; words go without saying."""
-    return " + ".join(sorted({encoder.name for encoder in (one, other) if encoder.modality != "text"}))
+    """One model that has both, or the sensors' encoders by the names of the sensors; words go without saying."""
+    sensors = sorted((encoder for encoder in (one, other) if encoder.modality != "text"), key=lambda one: one.modality)
+    return " + ".join(dict.fromkeys(encoder.name for encoder in sensors))
 
 
 def share_a_space(one: Encoder, other: Encoder) -> bool:
@@ -177,9 +181,9 @@ def _sum_of_pairs(
     words, first, second = encoders
     one, other = see(context, source, pairings[0], (words, first)), see(context, source, pairings[1], (words, second))
     rows, others = fusion.common(*([clip.name for clip in both.pairing.right] for both in (one, other)))
-    if not rows:
-        return
     pairs = one.pairing.only(range(len(one.pairing.left)), rows).pairs
+    if not pairs:
+        return
     sides = _sides((first, one.right[rows]), (second, other.right[others]), context.options.share)
     found = {side: retrieval.retrieve(one.left, vectors, pairs) for side, vectors in sides.items()}
     metrics = [f"recall@{depth}" for depth in retrieval.DEPTHS]

@@ -3,6 +3,7 @@
     CACHE/imu-int8-6a1f.../SP-SW-HAR-09bd.../00000.npz, 00001.npz, ...
 
 The names carry a hash of the encoder and one of the clips: another weight, constant, folder or split is another place.
+A clip whose file has changed since, or that could not be read, is embedded anew; the others of its piece are not.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from edgebind import archive, atomic
+from edgebind import archive, atomic, utf8
 from edgebind.errors import RecordingError
 from edgebind.evaluate.dataset import Clip
 from edgebind.evaluate.encoder import BATCH, Encoder
@@ -77,16 +78,25 @@ class Store:
         for start in range(0, len(clips), PIECE):
             part = clips[start : start + PIECE]
             path = place and place / f"{start // PIECE:05d}.npz"
-            piece = _read(path, encoder.dim) if path else None
-            if piece is None:
-                piece = _embed(encoder, part, partial(self._tell, stage, len(clips), start))
-                if path:
-                    _write(path, piece)
+            piece = _whole(encoder, part, path, partial(self._tell, stage, len(clips), start))
             self._tell(stage, len(clips), start, len(part))
-            yield Embedded(piece.vectors, tuple(start + row for row in piece.rows), piece.damaged)
+            yield _moved(piece, range(start, start + len(part)))
 
     def _tell(self, stage: str, clips: int, before: int, done: int) -> None:
         self._progress(stage, before + done - 1, clips)
+
+
+def _whole(encoder: Encoder, clips: Sequence[Clip], path: Path | None, progress: Callable[[int], None]) -> Embedded:
+    """What was kept of a piece, and what is made now because it was not."""
+    kept = (path and _read(path, encoder.dim, clips)) or Embedded(np.zeros((0, encoder.dim), np.float32), ())
+    missing = sorted({*range(len(clips))}.difference(kept.rows))
+    if not missing:
+        return kept
+    made = _embed(encoder, [clips[row] for row in missing], lambda done: progress(len(kept.rows) + done))
+    found = _sorted(_joined([kept, _moved(made, missing)]))
+    if path and made.rows:
+        _write(path, found, clips)
+    return found
 
 
 def _embed(encoder: Encoder, clips: Sequence[Clip], progress: Callable[[int], None]) -> Embedded:
@@ -95,7 +105,7 @@ def _embed(encoder: Encoder, clips: Sequence[Clip], progress: Callable[[int], No
     for start in range(0, len(clips), BATCH):
         part = clips[start : start + BATCH]
         found = _at_once(encoder, part) or _one_by_one(encoder, part)
-        parts.append(Embedded(found.vectors, tuple(start + row for row in found.rows), found.damaged))
+        parts.append(_moved(found, range(start, start + len(part))))
         progress(start + len(part))
     return _joined(parts)
 
@@ -130,27 +140,42 @@ def _joined(parts: Sequence[Embedded]) -> Embedded:
     )
 
 
-def _read(path: Path, dim: int) -> Embedded | None:
-    """What was kept; None where nothing was, or not this."""
+def _moved(part: Embedded, rows: Sequence[int]) -> Embedded:
+    """A part of some clips, as part of those that it was chosen from: its clip `at` is their clip `rows[at]`."""
+    return Embedded(part.vectors, tuple(rows[at] for at in part.rows), part.damaged)
+
+
+def _sorted(found: Embedded) -> Embedded:
+    order = np.argsort(found.rows, kind="stable")
+    return Embedded(found.vectors[order], tuple(found.rows[at] for at in order), found.damaged)
+
+
+# --- on disk ----------------------------------------------------------------------------------------------------------
+
+
+def _read(path: Path, dim: int, clips: Sequence[Clip]) -> Embedded | None:
+    """What was kept of clips that are what they were; None where nothing was, or not this."""
     if not path.is_file():
         return None
     try:
-        kept = archive.read(path, ("vectors", "rows", "damaged"))
-    except RecordingError:  # made anew below: it was but a copy
+        kept = archive.read(path, ("vectors", "rows", "stamps"))
+    except RecordingError:  # made anew: it was but a copy
         return None
-    if len(kept) != 3 or kept["vectors"].shape != (len(kept["rows"]), dim):
+    if len(kept) != 3 or kept["vectors"].shape != (len(kept["rows"]), dim) or len(kept["stamps"]) != len(kept["rows"]):
         return None
-    return Embedded(kept["vectors"], tuple(kept["rows"].tolist()), tuple(kept["damaged"].tolist()))
+    rows, stamps = kept["rows"].tolist(), kept["stamps"].tolist()
+    good = [at for at, row in enumerate(rows) if row < len(clips) and clips[row].stamp == stamps[at]]
+    return Embedded(kept["vectors"][good], tuple(rows[at] for at in good))
 
 
-def _write(path: Path, piece: Embedded) -> None:
+def _write(path: Path, piece: Embedded, clips: Sequence[Clip]) -> None:
+    rows, stamps = np.array(piece.rows, np.int64), np.array([clips[row].stamp for row in piece.rows], dtype=str)
     with atomic.file(path) as scratch, open(scratch, "wb") as stream:
-        damaged = np.array(piece.damaged, dtype=str)
-        np.savez(stream, vectors=piece.vectors, rows=np.array(piece.rows, np.int64), damaged=damaged)
+        np.savez(stream, vectors=piece.vectors, rows=rows, stamps=stamps)
 
 
 def _key(*parts: str) -> str:
-    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+    return hashlib.sha256(utf8.encoded("\n".join(parts))).hexdigest()
 
 
 def _place(name: str, key: str) -> str:

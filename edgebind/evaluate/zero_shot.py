@@ -34,14 +34,14 @@ class ZeroShot:
 
 
 def judge(scores: Floats, targets: Targets, *, several: bool = False) -> ZeroShot:
-    """Compare (items, classes) scores with the truth; a higher score is a nearer class.
+    """Compare (items, classes) scores with the truth; a higher score is a nearer class, and of equals a wrong one is nearer.
 
     Parameters
     ----------
     several: whether an item may have several classes: top-1 is then right for any of them, and mAP is computed.
     """
     truth = indicators(targets, scores.shape[1])
-    guesses = scores.argmax(axis=1)
+    guesses = _nearest(scores, truth)
     metrics = {"top1": float(truth[np.arange(len(scores)), guesses].mean())}
     if scores.shape[1] > 5:
         metrics["top5"] = float((_rank_of_best(scores, truth) <= 5).mean())
@@ -66,6 +66,14 @@ def indicators(targets: Targets, classes: int) -> NDArray[np.bool_]:
     rows = np.repeat(np.arange(len(targets)), [len(mine) for mine in targets])
     truth[rows, [target for mine in targets for target in mine]] = True
     return truth
+
+
+def _nearest(scores: Floats, truth: NDArray[np.bool_]) -> Counts:
+    """(items,) the class that an item is taken for: where several score alike, one that it is not."""
+    tied = scores == scores.max(axis=1, keepdims=True)
+    wrong = tied & ~truth
+    nearest: Counts = np.where(wrong.any(axis=1), wrong.argmax(axis=1), tied.argmax(axis=1))
+    return nearest
 
 
 def _rank_of_best(scores: Floats, truth: NDArray[np.bool_]) -> Counts:

@@ -121,6 +121,7 @@ def test_splits_of_one_data_set_are_told_apart(data: Path, model: Path, tmp_path
     ("arguments", "says"),
     [
         (("nowhere", "--on", "spsw:{data}"), "nowhere: no model here"),
+        (("={model}", "--on", "spsw:{data}"), "a model without a name"),
         (("{model}", "--on", "spsv:{data}"), "unknown data set"),
         (("{model}", "--on", "spsw:{data}/nothing"), "no such folder"),
         (

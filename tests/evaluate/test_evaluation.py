@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from edgebind.errors import OptionError
-from edgebind.evaluate.dataset import Classification, Dataset, Labelled, Pairing, Published, Recordings
+from edgebind.errors import BackendError, OptionError, RecordingError
+from edgebind.evaluate.dataset import Classification, Clip, Dataset, Labelled, Pairing, Published, Recordings
 from edgebind.evaluate.encoder import Encoder, unit_rows
 from edgebind.evaluate.evaluation import evaluate
 from edgebind.evaluate.panel import Panel, class_vectors
@@ -115,10 +115,42 @@ def test_pairs_are_retrieved_both_ways_and_aligned() -> None:
     there = found["retrieval", "two eyes: depth to thermal"]
     back = found["retrieval", "two eyes: thermal to depth"]
     assert there.metrics["recall@1"] == back.metrics["recall@1"] == 0.5
-    assert there.encoder == "ear + eye"
+    assert there.encoder == "eye + ear"  # depth before thermal
     aligned = found["alignment", "two eyes: depth and thermal"]
     assert aligned.metrics["cosine"] == pytest.approx(0.5)
     assert aligned.chance["cosine"] == pytest.approx(0.25, abs=0.05)
+
+
+def test_models_that_have_both_sensors_stand_for_each_other_in_columns_of_their_own() -> None:
+    turned = axes(1, 2, 0, 3, 4, 5)
+    panel = HandPanel(
+        *(sensor("one", modality) for modality in ("depth", "thermal")),
+        *(sensor("two", modality, turn=turned) for modality in ("depth", "thermal")),
+    )
+    clips = [clip(f"view {at}", row) for at, row in enumerate(axes(0, 1, 2))]
+    pairing = Pairing("views", "thermal", clips, "depth", clips, tuple((at, at) for at in range(3)))
+    found = _run(panel, Dataset("toy", pairings=(pairing,)), tasks=("retrieval",))
+    there = {result.encoder: result.metrics["recall@1"] for result in found if result.subject.endswith("to depth")}
+    # The sensor that comes first in the alphabet is named first, whoever asks: depth + thermal.
+    assert there == {"one": 1.0, "two": 1.0, "one + two": 0.0, "two + one": 0.0}
+
+
+def test_pairs_of_which_nothing_can_be_read_are_left_out() -> None:
+    def lost() -> NDArray[np.float32]:
+        raise RecordingError("no such file", where="gone")
+
+    left = [clip("l0", axes(0)[0]), Clip("l1", lost)]
+    right = [Clip("r0", lost), clip("r1", axes(1)[0])]
+    pairing = Pairing("views", "depth", left, "thermal", right, ((0, 0), (1, 1)))
+    with pytest.raises(OptionError, match="views: of no pair can both sides be read"):
+        _run(HandPanel(EYE, EAR), Dataset("toy", pairings=(pairing,)))
+
+
+def test_vectors_that_are_no_numbers_stop_the_evaluation() -> None:
+    """They would be nearer to everything than anything else is: recall of 100 percent."""
+    broken = replace(EYE, name="eye-fp16", run=lambda samples: np.full((len(samples), 6), np.nan, np.float32))
+    with pytest.raises(BackendError, match="eye-fp16: the encoder returned values that are no numbers"):
+        _run(HandPanel(broken, SPEAKER), Dataset("toy", (_pets(),)), tasks=("zero-shot",))
 
 
 def _captions(modality: str, vectors: NDArray[np.float32], metric: str) -> Pairing:

@@ -103,7 +103,7 @@ def test_rows_put_encoders_side_by_side_with_the_literature(found: Report) -> No
     rows = {(row.subject, row.title): row for row in report.rows_of(found)}
     top1 = rows["ESC-50", "top-1"]
     assert (top1.items, top1.chance, dict(top1.cells)) == ("2000", "2.0", {"teacher": "60.0", "student": "57.0"})
-    assert dict(top1.published) == {"random": "2.75", "text-paired": "68.6", "ImageBind": "66.9", "supervised": "97"}
+    assert dict(top1.published) == {"random": "2.75", "text-paired": "68.6", "ImageBind": "66.9", "supervised": "97.0"}
     assert (top1.is_headline, top1.best) == (True, ("teacher",))
     assert dict(rows["ESC-50", "balanced accuracy"].published) == {}
     assert dict(rows["ESC-50", "same answer as teacher"].cells) == {"student": "90.0"}
@@ -125,7 +125,7 @@ def test_the_table_in_the_terminal_is_aligned(found: Report) -> None:
     ]
     assert lines[1] == "ESC-50 · zero-shot"
     head, line = lines[0], lines[2]
-    assert line.split() == ["top-1", "2000", "2.0", "60.0", "57.0", "2.75", "68.6", "66.9", "97"]
+    assert line.split() == ["top-1", "2000", "2.0", "60.0", "57.0", "2.75", "68.6", "66.9", "97.0"]
     for title, value in (("teacher", "60.0"), ("ImageBind", "66.9")):
         assert head.index(title) + len(title) == line.index(value) + len(value)
 
@@ -180,6 +180,21 @@ def test_the_page_needs_nothing_else_and_is_whole(found: Report, tmp_path: Path)
     with Image.open(tmp_path / "plot.png") as picture:
         assert picture.size[0] > 1000
         assert np.asarray(picture.convert("L")).std() > 5
+
+
+def test_names_are_shown_as_they_are(found: Report, tmp_path: Path) -> None:
+    """Not as formulas, and not left out of a legend because they begin with a line."""
+    names = {"teacher": r"$\frac$", "student": "_student"}
+    for result in found["results"]:
+        result["encoder"] = names[result["encoder"]]
+        result["details"] |= {"classes": ["$1 bill", "$5 bill", "犬"]} if "classes" in result["details"] else {}
+    page.write(tmp_path, found)
+    parsed = _Page()
+    parsed.feed((tmp_path / "report.html").read_text(encoding="utf-8"))
+    curve = parsed.text.partition("examples of each class")[2]
+    for name in (*names.values(), "$5 bill", "犬"):
+        assert name in parsed.text
+    assert all(name in curve for name in names.values())  # its legend follows its axes
 
 
 def test_ink_takes_the_colour_of_the_page(found: Report) -> None:

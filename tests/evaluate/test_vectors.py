@@ -111,6 +111,26 @@ def test_clips_that_cannot_be_read_are_left_out_and_named(tmp_path: Path) -> Non
         assert found.damaged == ("gone: gone.wav: no such file", "clip bad: sound is too short")
 
 
+def test_a_file_that_was_repaired_or_has_changed_is_embedded_anew_and_no_other(tmp_path: Path) -> None:
+    def lost() -> str:
+        raise RecordingError("no such file", where="gone.wav")
+
+    before = [replace(CLIPS[0], load=lost), *CLIPS[1:]]
+    changed = replace(CLIPS[4], load=lambda: "x" * 7, stamp="written later")
+    counting = Counting()
+    assert Store(tmp_path).embed(counting.encoder(), before, "toy").rows == (1, 2, 3, 4, 5, 6, 7)
+    counting.asked.clear()
+    now = [*CLIPS[:4], changed, *CLIPS[5:]]
+    found = Store(tmp_path).embed(counting.encoder(), now, "toy")
+    assert counting.asked == ["x", "x" * 7]
+    assert (found.rows, found.damaged) == (tuple(range(8)), ())
+    np.testing.assert_array_equal(found.vectors.argmax(axis=1), [1, 2, 3, 4, 7, 6, 7, 0])
+    counting.asked.clear()
+    again = Store(tmp_path).embed(counting.encoder(), now, "toy")
+    assert counting.asked == []
+    np.testing.assert_array_equal(again.vectors, found.vectors)
+
+
 def test_a_data_set_without_a_readable_clip_is_one_clear_line() -> None:
     with pytest.raises(
         RecordingError, match="toy: no clip can be read, the first because: clip bad: sound is too short"

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from edgebind.errors import RecordingError
-from edgebind.evaluate.dataset import Classification, Clip, Dataset
+from edgebind.evaluate.dataset import Classification, Clip, Dataset, stamp_of
 from edgebind.evaluate.datasets.boxes import Rect, area_of, expanded, overlap
 from edgebind.preprocess.images import read_image
 
@@ -82,7 +82,8 @@ def _classification(name: str, pictures: Sequence[Picture], margin: float) -> Cl
 def _clip(picture: Picture, rect: Rect, margin: float) -> Clip:
     left, top, right, bottom = expanded(rect, margin, False, picture.image.size)
     box = (math.floor(left), math.floor(top), math.ceil(right), math.ceil(bottom))
-    return Clip(f"images/{picture.file}#{','.join(map(str, box))}", partial(_cut, picture.image, box))
+    cut = partial(_cut, picture.image, box)
+    return Clip(f"images/{picture.file}#{','.join(map(str, box))}", cut, stamp_of(cut().tobytes()))
 
 
 def _cut(image: Image.Image, box: tuple[int, int, int, int]) -> NDArray[Any]:

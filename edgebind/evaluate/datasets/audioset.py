@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 
 from edgebind.errors import RecordingError
-from edgebind.evaluate.dataset import Classification, Clip, Dataset, Published
+from edgebind.evaluate.dataset import Classification, Dataset, Published
 from edgebind.evaluate.datasets import downloads, layout, templates
 from edgebind.train.data.samples import load
 
@@ -46,7 +46,7 @@ def open(root: Path, split: str = "eval") -> Dataset:
     clips = Classification(
         name=f"AudioSet {split}",
         modality="audio",
-        clips=[Clip(layout.below(root, each.path), partial(load, each.path, "audio")) for each in found],
+        clips=[layout.clip(root, each.path, partial(load, each.path, "audio")) for each in found],
         targets=tuple(each.targets for each in found),
         classes=classes,
         prompts=templates.filled(templates.AUDIO, [label.lower() for label in classes]),

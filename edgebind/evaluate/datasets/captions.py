@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from edgebind.evaluate.dataset import Clip, Pairing, Published, Sample
+from edgebind.evaluate.dataset import Clip, Pairing, Published, Sample, stamp_of
 from edgebind.evaluate.datasets import layout
 from edgebind.preprocess.videos import Video
 from edgebind.train.data.samples import load
@@ -30,11 +30,11 @@ def pairing(
     name: str, modality: str, root: Path, items: Sequence[Described], published: tuple[Published, ...]
 ) -> Pairing:
     """Every caption is a query of its own; the file it describes is the one right answer."""
-    right = [Clip(layout.below(root, item.path), loader(item.path, modality)) for item in items]
+    right = [layout.clip(root, item.path, loader(item.path, modality)) for item in items]
     left: list[Clip] = []
     pairs: list[tuple[int, int]] = []
     for at, item in enumerate(items):
         for number, caption in enumerate(item.captions, start=1):
             pairs.append((len(left), at))
-            left.append(Clip(f"{right[at].name}#caption{number}", partial(str, caption)))
+            left.append(Clip(f"{right[at].name}#caption{number}", partial(str, caption), stamp_of(caption.encode())))
     return Pairing(name, "text", left, modality, right, tuple(pairs), published)

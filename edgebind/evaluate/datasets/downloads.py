@@ -14,7 +14,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from edgebind.evaluate.dataset import Classification, Clip
+from edgebind.evaluate.dataset import Classification
 from edgebind.evaluate.datasets.layout import is_there
 from edgebind.preprocess import videos
 from edgebind.preprocess.videos import Video, pyav
@@ -113,7 +113,7 @@ def with_the_seen(
         heard.only(rows),
         name=f"{heard.name} seen",
         modality="vision",
-        clips=[Clip(heard.clips[row].name, partial(Video, paths[row])) for row in rows],
+        clips=[replace(heard.clips[row], load=partial(Video, paths[row])) for row in rows],
         prompts=prompts,
         published=(),
     )

@@ -122,7 +122,7 @@ def _pieces(video: _Video, path: Path) -> list[_Piece]:
 
 
 def _clip(root: Path, piece: _Piece) -> Clip:
-    return Clip(f"{layout.below(root, piece.path)}#{piece.number}", partial(motion, piece.path, piece.number))
+    return layout.clip(root, piece.path, partial(motion, piece.path, piece.number), f"#{piece.number}")
 
 
 def _pairs(root: Path, pieces: Sequence[_Piece]) -> tuple[Pairing, ...]:
@@ -137,7 +137,7 @@ def _pairs(root: Path, pieces: Sequence[_Piece]) -> tuple[Pairing, ...]:
         if path is not None:
             start, stop = (number * _seconds() for number in (piece.number, piece.number + 1))
             left.append(_clip(root, piece))
-            right.append(Clip(f"{layout.below(root, path)}#{start:g}-{stop:g}", partial(Video, path, start, stop)))
+            right.append(layout.clip(root, path, partial(Video, path, start, stop), f"#{start:g}-{stop:g}"))
     if not left:
         return ()
     return (

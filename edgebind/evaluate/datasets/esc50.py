@@ -52,7 +52,8 @@ def open(root: Path, split: str = "all") -> Dataset:
 
 
 def _clip(root: Path, filename: str) -> Clip:
-    return Clip(f"audio/{filename}", partial(load, root / "audio" / filename, "audio"))
+    path = root / "audio" / filename
+    return layout.clip(root, path, partial(load, path, "audio"))
 
 
 def _classes(listed: list[layout.Row], table: Path) -> tuple[str, ...]:

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from edgebind.errors import RecordingError
-from edgebind.evaluate.dataset import Classification, Clip, Dataset, Published
+from edgebind.evaluate.dataset import Classification, Dataset, Published
 from edgebind.evaluate.datasets import layout, templates
 from edgebind.train.data.samples import load
 
@@ -59,7 +59,7 @@ def open(root: Path, split: str = "val") -> Dataset:
     clips = Classification(
         name="ImageNet-1K",
         modality="vision",
-        clips=[Clip(layout.below(root, path), partial(load, path, "vision")) for path, _ in found],
+        clips=[layout.clip(root, path, partial(load, path, "vision")) for path, _ in found],
         targets=tuple((index[number],) for _, number in found),
         classes=_unique(spoken, numbers),
         prompts=templates.filled(templates.IMAGE, spoken),

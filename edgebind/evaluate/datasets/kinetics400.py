@@ -10,7 +10,7 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
-from edgebind.evaluate.dataset import Classification, Clip, Dataset, Published
+from edgebind.evaluate.dataset import Classification, Dataset, Published
 from edgebind.evaluate.datasets import downloads, layout, templates
 from edgebind.preprocess.videos import Video
 
@@ -36,7 +36,7 @@ def open(root: Path, split: str = "val") -> Dataset:
     clips = Classification(
         name="Kinetics-400",
         modality="vision",
-        clips=[Clip(layout.below(root, path), partial(Video, path)) for path, _ in found],
+        clips=[layout.clip(root, path, partial(Video, path)) for path, _ in found],
         targets=tuple((classes.index(label),) for _, label in found),
         classes=classes,
         prompts=templates.filled(templates.ACTION, classes),

@@ -11,8 +11,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from edgebind import extras
+from edgebind import extras, utf8
 from edgebind.errors import MissingDependencyError, RecordingError
+from edgebind.evaluate.dataset import Clip, Sample
 
 Item = TypeVar("Item")
 Row = dict[str, str]
@@ -230,6 +231,20 @@ def _counted(usable: Sequence[bool], paths: Sequence[Path], root: Path) -> str:
     )
 
 
+def clip(root: Path, path: Path, load: Callable[[], Sample], part: str = "") -> Clip:
+    """What a file holds, or a `part` of it; other bytes in the file are another clip to the cache of vectors."""
+    return Clip(below(root, path) + part, load, stamp(path))
+
+
 def below(root: Path, path: Path) -> str:
     """A clip's name: its path below the data set's root."""
-    return path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)
+    return utf8.shown(path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path))
+
+
+def stamp(path: Path) -> str:
+    """Another one once the file has been written anew; nothing where there is no file."""
+    try:
+        found = path.stat()
+    except OSError:
+        return ""
+    return f"{found.st_size} {found.st_mtime_ns}"

@@ -22,6 +22,7 @@ from xml.etree import ElementTree
 import numpy as np
 from numpy.typing import NDArray
 
+from edgebind import utf8
 from edgebind.errors import RecordingError
 from edgebind.evaluate.dataset import Classification, Clip, Dataset, Pairing, Published
 from edgebind.evaluate.datasets import layout, templates
@@ -101,7 +102,7 @@ def _pairs(root: Path, paths: Sequence[Path], split: str) -> tuple[Pairing, ...]
     if not both:
         return ()
     thermal, visible = (
-        [Clip(layout.below(root, pair[side]), partial(load, pair[side], modality)) for pair in both]
+        [layout.clip(root, pair[side], partial(load, pair[side], modality)) for pair in both]
         for side, modality in enumerate(("thermal", "vision"))
     )
     pairs = tuple((at, at) for at in range(len(both)))
@@ -148,7 +149,7 @@ def _within(box: Box, width: int, height: int) -> Box:
 def _crops(picture: _Picture) -> Iterator[tuple[Box, int]]:
     """Each person, and as many pieces of background of the same sizes, as far as there is room."""
     yield from ((box, 0) for box in picture.people)
-    random = np.random.default_rng(zlib.crc32(picture.path.stem.encode()))
+    random = np.random.default_rng(zlib.crc32(utf8.encoded(picture.path.stem)))
     for box in picture.people:
         free = _elsewhere(box, picture, random)
         if free is not None:
@@ -171,7 +172,7 @@ def _touch(one: Box, other: Box) -> bool:
 
 
 def _crop_clip(root: Path, path: Path, box: Box) -> Clip:
-    return Clip(f"{layout.below(root, path)}#{','.join(map(str, box))}", partial(crop, path, box))
+    return layout.clip(root, path, partial(crop, path, box), f"#{','.join(map(str, box))}")
 
 
 def crop(path: Path, box: Box) -> NDArray[np.uint8]:

@@ -106,7 +106,8 @@ def _pairs(path: Path, views: Sequence[int]) -> Pairing:
 
 
 def _clip(path: Path, what: str, view: int) -> Clip:
-    return Clip(f"{path.name}#{what}{view + 1}", partial(depth if what == "depth" else picture, path, view))
+    read = partial(depth if what == "depth" else picture, path, view)
+    return layout.clip(path.parent, path, read, f"#{what}{view + 1}")
 
 
 # --- the file ---------------------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 
 from edgebind.errors import RecordingError
-from edgebind.evaluate.dataset import Classification, Clip, Dataset, Published
+from edgebind.evaluate.dataset import Classification, Dataset, Published
 from edgebind.evaluate.datasets import layout, templates
 from edgebind.train.data.samples import load
 
@@ -43,7 +43,7 @@ def open(root: Path, split: str = "val") -> Dataset:
     clips = Classification(
         name="Places365",
         modality="vision",
-        clips=[Clip(f"{folder.name}/{name}", partial(load, folder / name, "vision")) for name, _ in found],
+        clips=[layout.clip(root, folder / name, partial(load, folder / name, "vision")) for name, _ in found],
         targets=tuple((target,) for _, target in found),
         classes=classes,
         prompts=templates.filled(templates.SCENE, classes),

@@ -130,7 +130,7 @@ def _depth_clip(root: Path, view: _View) -> Clip:
     camera = view.folder.relative_to(root / "SUNRGBD").parts[0]
     if camera not in BASELINES:
         raise RecordingError("unknown camera", where=view.folder, wanted=" or ".join(BASELINES), got=camera)
-    return Clip(layout.below(root, path), partial(depth, path, view.folder / "intrinsics.txt", BASELINES[camera]))
+    return layout.clip(root, path, partial(depth, path, view.folder / "intrinsics.txt", BASELINES[camera]))
 
 
 def _pairs(root: Path, views: Sequence[_View]) -> tuple[Pairing, ...]:
@@ -138,7 +138,7 @@ def _pairs(root: Path, views: Sequence[_View]) -> tuple[Pairing, ...]:
     if not both:
         return ()
     left = [_depth_clip(root, view) for view in both]
-    right = [Clip(layout.below(root, view.picture), partial(load, view.picture, "vision")) for view in both]
+    right = [layout.clip(root, view.picture, partial(load, view.picture, "vision")) for view in both]
     return (Pairing("SUN RGB-D pairs", "depth", left, "vision", right, tuple((at, at) for at in range(len(both)))),)
 
 

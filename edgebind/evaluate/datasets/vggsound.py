@@ -10,7 +10,7 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
-from edgebind.evaluate.dataset import Classification, Clip, Dataset, Published
+from edgebind.evaluate.dataset import Classification, Dataset, Published
 from edgebind.evaluate.datasets import downloads, layout, templates
 from edgebind.train.data.samples import load
 
@@ -36,7 +36,7 @@ def open(root: Path, split: str = "test") -> Dataset:
     clips = Classification(
         name=f"VGGSound {split}",
         modality="audio",
-        clips=[Clip(layout.below(root, path), partial(load, path, "audio")) for path, _ in found],
+        clips=[layout.clip(root, path, partial(load, path, "audio")) for path, _ in found],
         targets=tuple((classes.index(label),) for _, label in found),
         classes=classes,
         prompts=templates.filled(templates.AUDIO, classes),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
@@ -45,6 +46,15 @@ def test_everybody_gets_the_same_background_wherever_the_data_lies(root: Path, t
     places = {clip.name.split("#")[1] for clip in first.clips}
     assert {",".join(map(str, box)) for box in PEOPLE} < places
     assert len(places) == 6  # the two people stand alike in both pictures, the background is drawn for each
+
+
+def test_a_name_that_is_no_utf8_can_be_said(root: Path) -> None:
+    odd = os.fsdecode(b"19\xe9")
+    for folder, suffix in (("infrared/test", "jpg"), ("visible/test", "jpg"), ("Annotations", "xml")):
+        shutil.copyfile(root / folder / f"190001.{suffix}", root / folder / f"{odd}.{suffix}")
+    (task,) = open_dataset(f"llvip:{root}").classifications
+    (name,) = {clip.name.split("#")[0] for clip in task.clips} - {f"infrared/test/{n}.jpg" for n in (190001, 200007)}
+    assert name == r"infrared/test/19\udce9.jpg"
 
 
 def test_a_person_everywhere_leaves_no_background(root: Path) -> None:
