@@ -41,6 +41,12 @@ TASKS = ("zero-shot", "few-shot", "retrieval", "fusion", "alignment")
     help="Other words for the classes.",
 )
 @click.option(
+    "--templates",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE.toml",
+    help="Other sentences around the names of the classes, such as CLIP's.",
+)
+@click.option(
     "--limit",
     type=click.IntRange(1),
     metavar="N",
@@ -98,6 +104,7 @@ def command(
     tasks: tuple[str, ...],
     text: Path | None,
     prompts: Path | None,
+    templates: Path | None,
     limit: int | None,
     shots: tuple[int, ...],
     seeds: int,
@@ -129,7 +136,7 @@ def command(
     chosen = tuple(sorted(set(shots))) or few_shot.SHOTS
     options = Options(tuple(dict.fromkeys(tasks)) or TASKS, limit, chosen, seeds, share=share)
     where = Where(backend, threads, device, Sampling(clips, frames=frames, crops=int(crops)))
-    request = road.Request(models, specs, out, text, prompts, cache, where, options)
+    request = road.Request(models, specs, out, text, prompts, templates, cache, where, options)
     try:
         found = road.run(request, ProgressLine())
     except KeyboardInterrupt:

@@ -37,6 +37,10 @@ str         text
 """
 
 
+SENTENCES = ("{}",)
+"""The template of words that are whole sentences already."""
+
+
 @dataclass(frozen=True, slots=True)
 class Clip:
     """One item as one sensor saw it."""
@@ -77,8 +81,12 @@ class Classification:
     targets: tuple[tuple[int, ...], ...]
     """For each clip the indices of its classes: one, or several where the data set has several labels a clip."""
     classes: tuple[str, ...]
-    prompts: tuple[tuple[str, ...], ...]
-    """For each class the prompts whose mean vector stands for it."""
+    words: tuple[tuple[str, ...], ...]
+    """For each class what it is called: names to be put into templates, or whole sentences."""
+    templates: tuple[str, ...] = SENTENCES
+    """Sentences with `{}` in the place of a name."""
+    by_nearest: bool = False
+    """Whether a class is as near as the nearest of its words; otherwise the mean of all its prompts stands for it."""
     metric: str = "top1"
     """`top1`, or `map` where a clip may have several classes: what the data set's own protocol reports."""
     published: tuple[Published, ...] = ()
@@ -86,9 +94,15 @@ class Classification:
     """For each clip the person, run, date or fold it comes from: few-shot draws and tests from different groups. Empty: none."""
     training: tuple[int, ...] = ()
     """Clips that the data set gives for learning (few-shot draws from them alone); the others are judged. Empty: judged all."""
-    names: tuple[int, ...] = ()
-    """For each class how many names it goes by, whose prompts follow each other, equally many of each: the nearest of them says
-    how near the class is. Empty: the mean of all its prompts does."""
+
+    @property
+    def prompts(self) -> tuple[tuple[str, ...], ...]:
+        """For each class all that is said of it, word by word in every template."""
+        return tuple(tuple(text for word in mine for text in self.said(word)) for mine in self.words)
+
+    def said(self, word: str) -> tuple[str, ...]:
+        """A word in every template."""
+        return tuple(template.replace("{}", word) for template in self.templates)
 
     @property
     def several(self) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -115,17 +115,12 @@ class OneSensor:
 
 def answer(context: Context, task: Classification, encoder: Encoder, vectors: Floats) -> ZeroShot:
     """What the nearest class says of each item."""
-    counts = np.array(task.names or (1,) * len(task.classes), np.int64)
-    names = [name for texts, count in zip(task.prompts, counts, strict=True) for name in _split(texts, count)]
-    scores = vectors @ class_vectors(context.panel, context.store, encoder, names).T
-    nearest = np.maximum.reduceat(scores, np.cumsum(counts) - counts, axis=1)
-    return zero_shot.judge(nearest, task.targets, several=task.several)
-
-
-def _split(texts: Sequence[str], count: int) -> list[Sequence[str]]:
-    """The prompts of each of a class's names."""
-    each = len(texts) // count
-    return [texts[at * each : (at + 1) * each] for at in range(count)]
+    texts = [task.said(word) for mine in task.words for word in mine] if task.by_nearest else task.prompts
+    scores = vectors @ class_vectors(context.panel, context.store, encoder, texts).T
+    if task.by_nearest:
+        counts = np.array([len(mine) for mine in task.words])
+        scores = np.maximum.reduceat(scores, np.cumsum(counts) - counts, axis=1)
+    return zero_shot.judge(scores, task.targets, several=task.several)
 
 
 def chance(task: Classification) -> dict[str, float]:

@@ -37,6 +37,7 @@ class Panel(Closing):
         self.where, self._text = where, text
         self._stack = ExitStack()
         self._opened: dict[tuple[str, str], Encoder] = {}
+        self._spoke: dict[Encoder, str | Path] = {}
         self.models = _named(models)
         self.modalities = {name: encoders.modalities_of(path) for name, path in self.models.items()}
 
@@ -67,6 +68,8 @@ class Panel(Closing):
             candidates = [self._sentences]
         for candidate in candidates:
             if _speaks_for(candidate, sensor):
+                if candidate not in self._opened.values():
+                    self._spoke[candidate] = self._text or "the packaged sentence encoder"
                 return candidate
         raise OptionError(
             f"nothing embeds words into the space {sensor.space!r}",
@@ -93,9 +96,10 @@ class Panel(Closing):
         return self._opened[key]
 
     @property
-    def opened(self) -> list[Encoder]:
-        """Every encoder of the models that was needed so far."""
-        return list(self._opened.values())
+    def used(self) -> list[tuple[Encoder, str | Path]]:
+        """Every encoder that was needed so far, and where it lies; last the one from outside that spoke for words."""
+        found: list[tuple[Encoder, str | Path]] = [(one, self.models[name]) for (name, _), one in self._opened.items()]
+        return [*found, *self._spoke.items()]
 
     def close(self) -> None:
         self._stack.close()

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from edgebind import __version__, atomic
+from edgebind import __version__, atomic, utf8
 from edgebind.benchmarks import machine
 from edgebind.evaluate.results import Context, Result, Source
 from edgebind.preprocess.videos import PUBLISHED
@@ -45,20 +45,22 @@ LITERATURE = {"random": "random", "text_paired": "text-paired", "imagebind": "Im
 Report = dict[str, Any]
 
 
-def to_dict(context: Context, sources: Sequence[Source], results: Sequence[Result]) -> Report:
-    """All of it, as report.json has it."""
+def to_dict(
+    context: Context, sources: Sequence[Source], results: Sequence[Result], words: Mapping[str, str | None]
+) -> Report:
+    """All of it, as report.json has it; `words` says which files the words come from that classes were called by."""
     return {
         "format": FORMAT,
         "edgebind": __version__,
         "machine": machine.describe(),
-        "options": {**asdict(context.options), "video": asdict(context.panel.where.video)},
+        "options": {**asdict(context.options), "video": asdict(context.panel.where.video), **words},
         "encoders": [
             {
                 "name": one.name,
-                "model": str(context.panel.models[one.name]),
+                "model": utf8.shown(str(path)),
                 **{key: getattr(one, key) for key in ("space", "modality", "dim", "precision", "runtime", "digest")},
             }
-            for one in context.panel.opened
+            for one, path in context.panel.used
         ],
         "datasets": [{"spec": one.spec, "name": one.dataset.name, "notes": one.dataset.notes} for one in sources],
         "results": [asdict(result) for result in results],
@@ -209,6 +211,9 @@ def warnings_of(report: Report) -> list[str]:
     limit = report["options"]["limit"]
     if limit is not None:
         found.append(f"at most {limit} clips of each question: published numbers are of all of them")
+    for what in ("prompts", "templates"):
+        if report["options"].get(what):
+            found.append(f"classes are called by the {what} of {report['options'][what]}")
     video = report["options"]["video"]
     if video != asdict(PUBLISHED) and any(one["modality"] == "vision" for one in report["encoders"]):
         shown = "a video is seen in {clips} clips of {frames} frames, {crops} crops".format(**video)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 from edgebind import atomic, drawing, utf8
@@ -15,7 +16,7 @@ from edgebind.evaluate.datasets import open_dataset
 from edgebind.evaluate.encoders import HERE, Where
 from edgebind.evaluate.evaluation import evaluate
 from edgebind.evaluate.panel import Panel
-from edgebind.evaluate.prompt_file import Question, Texts
+from edgebind.evaluate.prompt_file import Question
 from edgebind.evaluate.report import Report
 from edgebind.evaluate.results import Context, Options, Source
 from edgebind.evaluate.vectors import Progress, Store
@@ -37,6 +38,8 @@ class Request:
     """What embeds words, where no model does."""
     prompts: Path | None = None
     """Other words for the classes; see `edgebind.evaluate.prompt_file`."""
+    templates: Path | None = None
+    """Other sentences around the names of the classes; see there too."""
     cache: Path | None = None
     """Folder for vectors; OUT/vectors by default."""
     where: Where = HERE
@@ -48,7 +51,7 @@ def run(request: Request, progress: Progress = lambda stage, step, steps: None) 
 
     Raises
     ------
-    OptionError: a model or data set that does not exist, or nothing that could be asked.
+    OptionError: a model or data set that does not exist, words that fit nothing, or nothing that could be asked.
     RecordingError: a data set in another layout, or without a readable clip.
     BundleError, CheckpointError, BackendError: a model that is damaged or cannot be run here.
     MissingDependencyError: a package that is needed, before anything is computed.
@@ -58,12 +61,13 @@ def run(request: Request, progress: Progress = lambda stage, step, steps: None) 
     if "few-shot" in request.options.tasks:
         few_shot.require()
     atomic.require_place(request.out)
+    asked_as = _other_words(request)
     with Panel(request.models, text=request.text, where=request.where) as panel:
         context = Context(panel, Store(request.cache or request.out / VECTORS, progress), request.options)
         sources = told_apart([_opened(spec) for spec in dict.fromkeys(request.on)])
-        if request.prompts is not None:
-            sources = _reworded(sources, prompt_file.read(request.prompts), context)
-        found = report.to_dict(context, sources, evaluate(context, sources))
+        if asked_as is not None:
+            sources = _reworded(sources, asked_as, context)
+        found = report.to_dict(context, sources, evaluate(context, sources), _words(request))
     report.write(request.out / report.FILE, found)
     page.write(request.out, found)
     return found
@@ -103,22 +107,57 @@ def _called(source: Source, labels: Mapping[str, int]) -> Dataset:
     )
 
 
-def _reworded(sources: Sequence[Source], texts: Texts, context: Context) -> list[Source]:
+# --- in other words ---------------------------------------------------------------------------------------------------
+
+
+Rewording = Callable[[Question], Question | None]
+"""The same question in other words; None where they do not fit it."""
+
+
+def _words(request: Request) -> dict[str, str | None]:
+    """Which files the words come from, for the report."""
+    files = {"prompts": request.prompts, "templates": request.templates}
+    return {what: None if path is None else utf8.shown(str(path)) for what, path in files.items()}
+
+
+def _other_words(request: Request) -> Rewording | None:
+    if request.prompts is not None and request.templates is not None:
+        raise OptionError("prompts are whole sentences, and templates are not for them", remedy="leave one of them out")
+    if request.prompts is not None:
+        return partial(prompt_file.reworded, texts=prompt_file.read(request.prompts))
+    if request.templates is not None:
+        return partial(prompt_file.retemplated, templates=prompt_file.read_templates(request.templates))
+    return None
+
+
+def _reworded(sources: Sequence[Source], asked_as: Rewording, context: Context) -> list[Source]:
     """Every question in other words; those that the words do not fit are left out."""
-    found = [replace(source, dataset=_in_other_words(source.dataset, texts, context)) for source in sources]
-    if not any(source.dataset.classifications or source.dataset.recordings for source in found):
-        raise OptionError("the prompts name the classes of no data set", got="; ".join(context.left_out[:3]) or None)
-    return found
+    questions = [question for source in sources for question in _of_classes(source.dataset)]
+    if not any(_is_another(asked_as(question), question) for question in questions):
+        got = "; ".join(_unfit(question) for question in questions[:3])
+        raise OptionError("these words fit the classes of no data set", got=got or None)
+    return [replace(source, dataset=_in_other_words(source.dataset, asked_as, context)) for source in sources]
 
 
-def _in_other_words(dataset: Dataset, texts: Texts, context: Context) -> Dataset:
-    questions: list[Question] = [*dataset.classifications, *dataset.recordings]
-    kept = [prompt_file.reworded(question, texts) for question in questions]
+def _of_classes(dataset: Dataset) -> list[Question]:
+    return [*dataset.classifications, *dataset.recordings]
+
+
+def _is_another(found: Question | None, question: Question) -> bool:
+    return found is not None and found is not question
+
+
+def _unfit(question: Question) -> str:
+    named = ", ".join(question.classes[:10]) + (", ..." if len(question.classes) > 10 else "")
+    return f"{question.name}: no words for {question.modality} of the classes {named}"
+
+
+def _in_other_words(dataset: Dataset, asked_as: Rewording, context: Context) -> Dataset:
+    questions = _of_classes(dataset)
+    kept = [asked_as(question) for question in questions]
     for question, other in zip(questions, kept, strict=True):
         if other is None:
-            context.leave_out(
-                f"{question.name}: the prompts have no words for some class of {', '.join(question.classes)}"
-            )
+            context.leave_out(_unfit(question))
     return replace(
         dataset,
         classifications=tuple(one for one in kept if isinstance(one, Classification)),

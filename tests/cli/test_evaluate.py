@@ -129,13 +129,22 @@ def test_splits_of_one_data_set_are_told_apart(data: Path, model: Path, tmp_path
             "there is nothing that these models could be asked",
         ),
         (("{model}", "--on", "spsw:{data}", "--prompts", "none.toml"), "the file of prompts cannot be read"),
+        (("{model}", "--on", "spsw:{data}", "--templates", "none.toml"), "the file of templates cannot be read"),
+        (("{model}", "--on", "spsw:{data}", "--templates", "a.toml", "--prompts", "b.toml"), "leave one of them out"),
+        (
+            ("{model}", "--on", "spsw:{data}", "--templates", "{templates}"),
+            "these words fit the classes of no data set",
+        ),
         (("{model}", "--on", "spsw:{data}", "--backend", "magic"), "unknown backend"),
     ],
 )
 def test_what_cannot_be_is_one_clear_line(
     data: Path, model: Path, tmp_path: Path, arguments: tuple[str, ...], says: str
 ) -> None:
-    done = _run(*(one.format(data=data, model=model) for one in arguments), "--out", tmp_path / "out")
+    templates = tmp_path / "templates.toml"
+    templates.write_text("imu = ['a person is {}']\n")
+    named = {"data": data, "model": model, "templates": templates}
+    done = _run(*(one.format_map(named) for one in arguments), "--out", tmp_path / "out")
     assert isinstance(done.exception, EdgebindError)
     assert says in str(done.exception)
     assert "\n" not in str(done.exception)

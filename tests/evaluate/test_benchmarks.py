@@ -84,16 +84,31 @@ def test_every_benchmark_is_evaluated_beside_its_published_numbers(name: str, mo
     assert shown == sum(one[field] is not None for one in published for field in fields)
 
 
-def test_the_number_is_what_the_towers_say(model: Path, tmp_path: Path) -> None:
+OWN = {"audio": ["hark, the {}", "{}"], "vision": ["{} in sight"]}
+
+
+@pytest.mark.parametrize("templates", [None, OWN], ids=["the data set's words", "templates of one's own"])
+def test_the_number_is_what_the_towers_say(model: Path, tmp_path: Path, templates: dict[str, list[str]] | None) -> None:
     TREES["esc50"](tmp_path / "data")
     spec = f"esc50:{tmp_path / 'data'}"
-    found = road.run(road.Request((str(model),), (spec,), tmp_path / "out", options=Options(("zero-shot",))))
+    if templates:
+        (tmp_path / "own.toml").write_text("".join(f"{name} = {texts}\n" for name, texts in templates.items()))
+    own = tmp_path / "own.toml" if templates else None
+    options = Options(("zero-shot",))
+    found = road.run(road.Request((str(model),), (spec,), tmp_path / "out", templates=own, options=options))
     towers = checkpoint.load_towers(model, ["audio", "text"])
     (task,) = open_dataset(spec).classifications
     prepare = preprocess.for_imagebind("audio")
     with torch.inference_mode():
         sounds = towers["audio"](torch.from_numpy(np.stack([prepare(clip.load()) for clip in task.clips])))  # type: ignore[arg-type]
-        means = [towers["text"](torch.from_numpy(text.tokens(list(texts)))).mean(dim=0) for texts in task.prompts]
+        prompts = (
+            [[f"hark, the {name}", name] for name in ("dog", "rooster", "chirping birds")] if own else task.prompts
+        )
+        means = [towers["text"](torch.from_numpy(text.tokens(list(texts)))).mean(dim=0) for texts in prompts]
     nearest = torch.nn.functional.cosine_similarity(sounds[:, None], torch.stack(means)[None], dim=2).argmax(dim=1)
     right = [guess == target for guess, (target,) in zip(nearest.tolist(), task.targets, strict=True)]
     assert found["results"][0]["metrics"]["top1"] == np.mean(right)
+    assert found["options"]["templates"] == (own and str(own))
+    assert [one for one in report.warnings_of(found) if str(own) in one] == (
+        [f"classes are called by the templates of {own}"] if own else []
+    )

@@ -77,10 +77,10 @@ def test_a_class_of_several_names_is_as_near_as_the_nearest_of_them() -> None:
         (("a photo of cat", "a photo of dog"), ("the shore",)),
     )
     named, averaged = (
-        _run(HandPanel(EYE, speaker), Dataset("toy", (replace(task, names=names),)), tasks=("zero-shot",))[0].details[
-            "confusion"
-        ]
-        for names in ((2, 1), ())
+        _run(HandPanel(EYE, speaker), Dataset("toy", (replace(task, by_nearest=yes),)), tasks=("zero-shot",))[
+            0
+        ].details["confusion"]
+        for yes in (True, False)
     )
     assert named == [[2, 0], [0, 1]]
     assert averaged == [[1, 1], [0, 1]]
@@ -102,7 +102,7 @@ def test_windows_are_cut_as_each_encoder_wants_them(tmp_path: Path) -> None:
     asked = Recordings("toy", "imu", [item], ("a", "b"), (("a",), ("b",)))
     with Panel([str(folder), f"second={other}"]) as panel:
         found = _run(panel, Dataset("toy", recordings=(asked,)), tasks=("zero-shot",))
-        assert [encoder.name for encoder in panel.opened] == ["one", "second"]
+        assert [encoder.name for encoder, _ in panel.used] == ["one", "second"]
     assert [(result.encoder, result.items) for result in found] == [("one", 11), ("second", 5)]
     assert "same as first" not in found[1].metrics  # other windows are other items
 

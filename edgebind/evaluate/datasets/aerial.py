@@ -74,7 +74,7 @@ def _classification(name: str, pictures: Sequence[Picture], margin: float) -> Cl
         clips=[_clip(picture, thing.rect, margin) for picture, thing in found],
         targets=tuple((class_of[thing.label],) for _, thing in found),
         classes=tuple(label for label, _ in groups),
-        prompts=tuple(tuple(PROMPTS[label] for label in labels) for _, labels in groups),
+        words=tuple(tuple(PROMPTS[label] for label in labels) for _, labels in groups),
         groups=tuple(picture.date for picture, _ in found),
     )
 

@@ -49,16 +49,13 @@ def open(root: Path, split: str = "eval") -> Dataset:
         clips=[layout.clip(root, each.path, partial(load, each.path, "audio")) for each in found],
         targets=tuple(each.targets for each in found),
         classes=classes,
-        prompts=templates.filled(templates.AUDIO, [label.lower() for label in classes]),
+        words=tuple((label.lower(),) for label in classes),
+        templates=templates.AUDIO,
         metric="map",
         published=(PUBLISHED,) if split == "eval" else (),
     )
     licence = "labels CC BY 4.0; videos under their authors' terms"
-    asked = downloads.with_the_seen(
-        clips,
-        [each.path for each in found],
-        templates.filled(templates.SOUNDING, [label.lower() for label in classes]),
-    )
+    asked = downloads.with_the_seen(clips, [each.path for each in found])
     return Dataset("AudioSet", asked, notes={"split": split, **notes, "licence": licence})
 
 

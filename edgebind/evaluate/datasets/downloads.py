@@ -15,6 +15,7 @@ from functools import partial
 from pathlib import Path
 
 from edgebind.evaluate.dataset import Classification
+from edgebind.evaluate.datasets import templates
 from edgebind.evaluate.datasets.layout import is_there
 from edgebind.preprocess import videos
 from edgebind.preprocess.videos import Video, pyav
@@ -96,15 +97,12 @@ def _holds(path: Path, kind: str) -> bool:
         return False
 
 
-def with_the_seen(
-    heard: Classification, paths: Sequence[Path], prompts: tuple[tuple[str, ...], ...]
-) -> tuple[Classification, ...]:
+def with_the_seen(heard: Classification, paths: Sequence[Path]) -> tuple[Classification, ...]:
     """Sounds, and under the same names and classes what is to be seen in those of the files that hold pictures too.
 
     Parameters
     ----------
     paths: for each clip its file.
-    prompts: for each class what is said of a picture.
     """
     rows = [row for row, there in enumerate(readable(paths, "video")) if there]
     if not rows:
@@ -114,7 +112,7 @@ def with_the_seen(
         name=f"{heard.name} seen",
         modality="vision",
         clips=[replace(heard.clips[row], load=partial(Video, paths[row])) for row in rows],
-        prompts=prompts,
+        templates=templates.SOUNDING,
         published=(),
     )
     return heard, seen

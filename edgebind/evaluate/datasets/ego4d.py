@@ -82,7 +82,8 @@ def open(root: Path, split: str = "val") -> Dataset:
         clips=[_clip(root, piece) for piece in pieces],
         targets=tuple((classes.index(piece.video.scenarios[0]),) for piece in pieces),
         classes=classes,
-        prompts=templates.filled(templates.IMU, [scenario.lower() for scenario in classes]),
+        words=tuple((scenario.lower(),) for scenario in classes),
+        templates=templates.IMU,
         published=(PUBLISHED,) if split == "val" else (),
         groups=tuple(piece.video.uid for piece in pieces),
     )

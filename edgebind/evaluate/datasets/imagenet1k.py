@@ -62,7 +62,8 @@ def open(root: Path, split: str = "val") -> Dataset:
         clips=[layout.clip(root, path, partial(load, path, "vision")) for path, _ in found],
         targets=tuple((index[number],) for _, number in found),
         classes=_unique(spoken, numbers),
-        prompts=templates.filled(templates.IMAGE, spoken),
+        words=tuple((name,) for name in spoken),
+        templates=templates.IMAGE,
         published=(PUBLISHED,),
     )
     notes |= {"split": split, "class names": whose, "licence": "research use (image-net.org)"}

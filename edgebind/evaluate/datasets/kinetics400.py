@@ -39,7 +39,8 @@ def open(root: Path, split: str = "val") -> Dataset:
         clips=[layout.clip(root, path, partial(Video, path)) for path, _ in found],
         targets=tuple((classes.index(label),) for _, label in found),
         classes=classes,
-        prompts=templates.filled(templates.ACTION, classes),
+        words=tuple((label,) for label in classes),
+        templates=templates.ACTION,
         published=(PUBLISHED,),
     )
     licence = "list CC BY 4.0; videos under their authors' terms"

@@ -69,10 +69,8 @@ def open(root: Path, split: str = "test") -> Dataset:
         clips=[_crop_clip(root, picture.path, box) for picture, box, _ in crops],
         targets=tuple((label,) for _, _, label in crops),
         classes=tuple(CLASSES),
-        prompts=tuple(
-            tuple(text for words in templates.filled(templates.THERMAL, names) for text in words)
-            for names in CLASSES.values()
-        ),
+        words=tuple(CLASSES.values()),
+        templates=templates.THERMAL,
         published=(PUBLISHED,) if split == "test" else (),
         groups=tuple(picture.path.stem[:2] for picture, _, _ in crops),
     )

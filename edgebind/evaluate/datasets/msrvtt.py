@@ -1,7 +1,7 @@
 """MSR-VTT (Xu et al. 2016), the 1k-A test split of Yu et al. 2018: 1000 videos, one caption each.
 
 MSRVTT/
-  MSRVTT_JSFUSION_test.csv    key,vid_key,video_id,sentence
+  MSRVTT_JSFUSION_test.csv    key,vid_key,video_id,sentence; also as msrvtt_test.csv
   or msrvtt_test.json         [{"video": "video7020.mp4", "caption": "..."}, ...]
   ...                         video7020.mp4, ... anywhere below the root
 """
@@ -16,7 +16,7 @@ from edgebind.evaluate.dataset import Dataset, Pairing, Published
 from edgebind.evaluate.datasets import captions, downloads, layout
 
 SPLITS = ("1k-A",)
-LISTS = ("MSRVTT_JSFUSION_test.csv", "msrvtt_ret_test1k.json", "msrvtt_test.json")
+LISTS = ("MSRVTT_JSFUSION_test.csv", "msrvtt_test.csv", "msrvtt_ret_test1k.json", "msrvtt_test.json")
 PUBLISHED = {
     "audio": (
         Published("recall@1", imagebind=6.8),

@@ -57,15 +57,15 @@ def open(root: Path, split: str = "test") -> Dataset:
     scenes = _scenes(path)
     learned, judged = _split(root / "splits.mat", len(scenes))
     views = judged if split == "test" else [*learned, *judged]
-    others = _others(scenes)
     rooms = Classification(
         name="NYU-v2 depth",
         modality="depth",
         clips=[_clip(path, "depth", view) for view in views],
         targets=tuple((_target(scenes[view]),) for view in views),
         classes=(*SCENES, OTHERS),
-        prompts=_prompts(others),
-        names=(*(1,) * len(SCENES), len(others)),
+        words=(*((_spoken(scene),) for scene in SCENES), _others(scenes)),
+        templates=templates.DEPTH,
+        by_nearest=True,
         published=(PUBLISHED,),
         training=() if split == "test" else tuple(range(len(learned))),
     )
@@ -77,14 +77,13 @@ def _target(scene: str) -> int:
     return SCENES.index(scene) if scene in SCENES else len(SCENES)
 
 
-def _others(scenes: Sequence[str]) -> list[str]:
+def _spoken(scene: str) -> str:
+    return scene.replace("_", " ")
+
+
+def _others(scenes: Sequence[str]) -> tuple[str, ...]:
     """What the rooms of the tenth class are called."""
-    return sorted({scene.replace("_", " ") for scene in scenes if scene not in SCENES}) or ["room of another kind"]
-
-
-def _prompts(others: Sequence[str]) -> tuple[tuple[str, ...], ...]:
-    named = templates.filled(templates.DEPTH, [scene.replace("_", " ") for scene in SCENES])
-    return (*named, tuple(text for texts in templates.filled(templates.DEPTH, others) for text in texts))
+    return tuple(sorted({_spoken(scene) for scene in scenes if scene not in SCENES})) or ("room of another kind",)
 
 
 def _split(path: Path, count: int) -> tuple[list[int], list[int]]:

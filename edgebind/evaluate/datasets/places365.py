@@ -46,7 +46,8 @@ def open(root: Path, split: str = "val") -> Dataset:
         clips=[layout.clip(root, folder / name, partial(load, folder / name, "vision")) for name, _ in found],
         targets=tuple((target,) for _, target in found),
         classes=classes,
-        prompts=templates.filled(templates.SCENE, classes),
+        words=tuple((label,) for label in classes),
+        templates=templates.SCENE,
         published=(PUBLISHED,),
     )
     return Dataset("Places365", (clips,), notes={"split": split, **notes, "licence": "research use only (MIT)"})

@@ -95,7 +95,8 @@ def open(root: Path, split: str = "test") -> Dataset:
         clips=[_depth_clip(root, view) for view, _ in scenes],
         targets=tuple((SCENES.index(scene),) for _, scene in scenes),
         classes=SCENES,
-        prompts=templates.filled(templates.DEPTH, [scene.replace("_", " ") for scene in SCENES]),
+        words=tuple((scene.replace("_", " "),) for scene in SCENES),
+        templates=templates.DEPTH,
         published=(PUBLISHED,),
         training=tuple(at for at, (view, _) in enumerate(scenes) if view.is_training),
     )

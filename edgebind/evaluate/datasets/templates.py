@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 IMAGE = (
     "a photo of a {}.",
     "a photo of the {}.",
@@ -62,8 +60,3 @@ IMU = (
     "a motion recording of {}.",
     "first-person view of {}.",
 )
-
-
-def filled(templates: Sequence[str], classes: Sequence[str]) -> tuple[tuple[str, ...], ...]:
-    """For each class its sentences: `("a sound of {}.",)` and `"rain"` -> `("a sound of rain.",)`."""
-    return tuple(tuple(template.format(label) for template in templates) for label in classes)

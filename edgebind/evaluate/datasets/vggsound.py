@@ -39,12 +39,12 @@ def open(root: Path, split: str = "test") -> Dataset:
         clips=[layout.clip(root, path, partial(load, path, "audio")) for path, _ in found],
         targets=tuple((classes.index(label),) for _, label in found),
         classes=classes,
-        prompts=templates.filled(templates.AUDIO, classes),
+        words=tuple((label,) for label in classes),
+        templates=templates.AUDIO,
         published=(PUBLISHED,) if split == "test" else (),
     )
     licence = "list CC BY 4.0; videos under their authors' terms"
-    prompts = templates.filled(templates.SOUNDING, classes)
-    asked = downloads.with_the_seen(clips, [path for path, _ in found], prompts)
+    asked = downloads.with_the_seen(clips, [path for path, _ in found])
     return Dataset("VGGSound", asked, notes={"split": split, **notes, "licence": licence})
 
 

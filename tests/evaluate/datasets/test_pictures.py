@@ -142,6 +142,12 @@ def test_mute_videos_of_msrvtt_are_seen_and_not_heard(tmp_path: Path) -> None:
     assert made.loudest_hertz(made.array(audio.right[1]), 16000) == pytest.approx(500.0, abs=2)
 
 
+def test_msrvtts_test_list_may_have_its_other_name(tmp_path: Path) -> None:
+    trees.msrvtt(tmp_path)
+    (tmp_path / "MSRVTT_JSFUSION_test.csv").rename(tmp_path / "msrvtt_test.csv")
+    assert len(open_dataset(f"msrvtt:{tmp_path}").pairings[0].pairs) == 3
+
+
 def test_msrvtts_test_list_may_be_json(tmp_path: Path) -> None:
     trees.msrvtt(tmp_path)
     (tmp_path / "MSRVTT_JSFUSION_test.csv").unlink()

@@ -86,11 +86,9 @@ def test_ten_rooms_of_which_the_last_is_all_others(tmp_path: Path) -> None:
     assert [task.classes[target] for (target,) in task.targets] == ["living_room", "home_office", "others"]
     assert {"a depth map of a cafe.", "a depth map of a basement."} < set(task.prompts[-1])
     assert not any("kitchen" in prompt for prompt in task.prompts[-1])
-    assert task.names[:9] == (1,) * 9
-    *_, others = task.names
-    assert task.prompts[-1][0].startswith("a depth map of") and task.prompts[-1][
-        len(task.prompts[-1]) // others
-    ].startswith("a depth map of")
+    assert task.by_nearest
+    assert [len(words) for words in task.words] == [1] * 9 + [2]
+    assert task.words[-1] == ("basement", "cafe")
 
 
 def test_matlabs_axes_are_turned(tmp_path: Path) -> None:

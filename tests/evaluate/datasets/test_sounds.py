@@ -114,4 +114,15 @@ def test_captions_of_audiocaps_are_gathered_by_clip(tmp_path: Path) -> None:
         "An audience gives applause",
     ]
     assert pairing.pairs == ((0, 0), (1, 0), (2, 1))
-    assert "VGGSound" in dataset.notes["protocol"]
+    assert dataset.notes["protocol"].startswith("all of the data set's split")
+
+
+@pytest.mark.parametrize("folder", ["", "AudioCaps_retrieval_dataset"])
+def test_the_list_that_imagebind_was_judged_by_goes_before_the_data_sets_own(tmp_path: Path, folder: str) -> None:
+    trees.audiocaps(tmp_path)
+    titles, row = ("audiocap_id", "youtube_id", "start_time", "caption"), (103548, "tdWhHV3X25Q", 60, "Applause")
+    made.table(tmp_path / folder / "retrieval_test.csv", titles, [row])
+    dataset = open_dataset(f"audiocaps:{tmp_path}")
+    (pairing,) = dataset.pairings
+    assert ([clip.load() for clip in pairing.left], len(pairing.right)) == (["Applause"], 1)
+    assert dataset.notes["protocol"].startswith("clips of the audio retrieval benchmark")
