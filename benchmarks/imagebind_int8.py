@@ -24,10 +24,12 @@ from edgebind import atomic, cli
 from edgebind.benchmarks import machine
 from edgebind.calibration import gate
 from edgebind.calibration.gate import Bars
+from edgebind.calibration.windows import enough
 from edgebind.cli.options import Output
 from edgebind.cli.progress import ProgressLine
 from edgebind.errors import OptionError
 from edgebind.export.road import Exported, Request, export
+from edgebind.manifest import WindowSpec
 from edgebind.sources import units
 from edgebind.sources.units import Units
 
@@ -124,12 +126,14 @@ def command(
     """Export one tower in INT8 and note what it is worth."""
     if (checkpoint is None) == (recipe is None):
         raise OptionError("whose weights", wanted="--checkpoint or --recipe")
+    given = units.parse(units_text)
+    enough.require(calibration, modality, WindowSpec.of_imagebind(modality), units=given.of(modality))
     with tempfile.TemporaryDirectory(dir=bundles) as scratch:
         file = checkpoint or Path(scratch) / f"{modality}.safetensors"
         if recipe is not None:
             from_recipe(recipe, modality, file)
         target = bundles or Path(scratch) / "bundles"
-        facts = measure(file, modality, calibration, units.parse(units_text), target, attention, observer)
+        facts = measure(file, modality, calibration, given, target, attention, observer)
     report = _merged(out, modality, facts, "checkpoint" if recipe is None else "recipe")
     atomic.write_json(out, report)
     click.echo(json.dumps(facts["graphs"], indent=1))

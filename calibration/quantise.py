@@ -210,14 +210,24 @@ def _counted(subject: Subject, calibration: Sequence[Batch], observed: Iterable[
 def require_enough(calibration: Sequence[Batch], held_out: Sequence[Batch]) -> None:
     """Refuse recordings that are too short to say anything."""
     for what, batches, least in (("calibrate", calibration, LEAST_CALIBRATION), ("gate", held_out, LEAST_GATE)):
-        if count(batches) < least:
-            raise CalibrationError(
-                f"too few windows to {what} INT8 on",
-                where=batches[0].recording if batches else None,
-                wanted=f"at least {least}",
-                got=count(batches),
-                remedy="give more or longer recordings with --calibration PATH",
-            )
+        require_windows(what, count(batches), least, batches[0].recording if batches else None)
+
+
+def require_windows(what: str, windows: int, least: int, where: Path | str | None) -> None:
+    """Refuse fewer than `least` windows; `what` INT8 does on them.
+
+    Raises
+    ------
+    CalibrationError: too few.
+    """
+    if windows < least:
+        raise CalibrationError(
+            f"too few windows to {what} INT8 on",
+            where=where,
+            wanted=f"at least {least}",
+            got=windows,
+            remedy="give more or longer recordings with --calibration PATH",
+        )
 
 
 def _report(

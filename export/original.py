@@ -103,6 +103,23 @@ def modalities_of(path: Path) -> tuple[str, ...]:
     return tuple(checkpoint.present(path))
 
 
+def window_of(path: Path, modality: str) -> WindowSpec:
+    """The window that a tower of a checkpoint reads, without building an encoder of ImageBind.
+
+    Raises
+    ------
+    OptionError: a tower of `edgebind bind` of another modality.
+    MissingDependencyError, CheckpointError: see `modalities_of`.
+    """
+    if not _is_tower_file(path):
+        return WindowSpec.of_imagebind(modality)
+    from edgebind.models import tower_file
+
+    _, info, _ = tower_file.read(path)
+    _require_modality(path, [modality], info.modality)
+    return info.window
+
+
 def from_checkpoint(
     path: Path, wanted: Sequence[str], scratch: Path, progress: Callable[[str, str], None]
 ) -> Iterator[Original]:
@@ -151,10 +168,7 @@ def _from_tower_file(
     from edgebind.models import tower_file
 
     module, info, bank = tower_file.read(path)
-    if wanted and set(wanted) != {info.modality}:
-        raise OptionError(
-            "the checkpoint holds another modality", where=path, wanted=" ".join(wanted), got=info.modality
-        )
+    _require_modality(path, wanted, info.modality)
     description = Manifest(
         space=info.space,
         modality=info.modality,
@@ -176,6 +190,11 @@ def _from_tower_file(
         folder,
         lambda stage: progress(info.modality, stage),
     )
+
+
+def _require_modality(path: Path, wanted: Sequence[str], held: str) -> None:
+    if wanted and set(wanted) != {held}:
+        raise OptionError("the checkpoint holds another modality", where=path, wanted=" ".join(wanted), got=held)
 
 
 def _input_shape(description: Manifest) -> tuple[int, ...]:

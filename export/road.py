@@ -23,14 +23,14 @@ from edgebind.calibration.gate import Bars, Comparison
 from edgebind.calibration.observers import METHODS
 from edgebind.calibration.quantise import Quantised, quantise
 from edgebind.calibration.subject import Steps
-from edgebind.calibration.windows import finding, material, streaming
+from edgebind.calibration.windows import enough, finding, material, sets, streaming
 from edgebind.calibration.windows import recordings as recordings_
 from edgebind.calibration.windows.material import Material
 from edgebind.errors import CalibrationError, OptionError
 from edgebind.export import findings, half_range, parity
 from edgebind.export.findings import REPORT, Files
 from edgebind.export.half_range import Hazard
-from edgebind.export.original import Original, from_bundle, from_checkpoint, modalities_of
+from edgebind.export.original import Original, from_bundle, from_checkpoint, modalities_of, window_of
 from edgebind.export.precision import to_fp16
 from edgebind.export.workspace import workspace
 from edgebind.manifest import Manifest
@@ -104,6 +104,7 @@ def export(
     request = _with_modalities(request)
     _check_units(request)
     with workspace(request.out) as scratch:
+        _require_enough(request, progress)
         for original in _originals(request, scratch, progress):
             told = _Told(original.description.modality, progress, steps)
             yield _export_one(request, original, scratch, told)
@@ -203,6 +204,16 @@ def _check_units(request: Request) -> None:
             "--calibration PATH with it" if not request.calibration else f"units of {' or '.join(request.modalities)}"
         )
         raise OptionError("--units says nothing about these recordings", wanted=wanted, got=idle[0])
+
+
+def _require_enough(request: Request, progress: Progress) -> None:
+    """Refuse recordings that are too short before anything is exported, which takes minutes of a large tower."""
+    if request.precision != "int8" or not request.calibration:
+        return
+    for name in request.modalities:
+        progress(name, "look at recordings")
+        spec = sets.default_window(name) if request.checkpoint is None else window_of(request.checkpoint, name)
+        enough.require(request.calibration, name, spec, request.modalities, request.units.of(name))
 
 
 def _originals(request: Request, scratch: Path, progress: Progress) -> Iterator[Original]:

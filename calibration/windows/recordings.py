@@ -75,11 +75,15 @@ def read(paths: Sequence[Path], description: Manifest, units: Units | None = Non
 def _read(path: Path, name: str, description: Manifest, units: Units | None, most: int) -> Recording:
     kept = thin(inputs(path, description, units), most)
     if not kept:
-        need = f"{description.window.seconds:g} s"
-        raise CalibrationError("too short for a single window", where=path, wanted=f"at least {need}")
+        raise too_short(path, description.window)
     starts, stops, values, traits = zip(*kept, strict=True)
     times = np.array(starts, np.int64), np.array(stops, np.int64)
     return Recording(name, *times, np.stack(values), np.stack(traits))
+
+
+def too_short(path: Path, spec: WindowSpec) -> CalibrationError:
+    """What to say of a recording without a window."""
+    return CalibrationError("too short for a single window", where=path, wanted=f"at least {spec.seconds:g} s")
 
 
 def inputs(

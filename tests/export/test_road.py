@@ -182,8 +182,12 @@ def test_recordings_of_the_wrong_kind_are_refused(towers: dict[str, Path], frame
 def test_too_few_recordings_are_refused(towers: dict[str, Path], walks: Path, tmp_path: Path) -> None:
     lines = gzip.decompress((walks / "walk_0.csv.gz").read_bytes()).splitlines(keepends=True)
     (tmp_path / "short.csv").write_bytes(b"".join(lines[:5001]))
-    with pytest.raises(CalibrationError, match="too few windows to calibrate"):
-        list(export(Request("int8", tmp_path / "out", towers["imu"], calibration=(tmp_path / "short.csv",))))
+    stages: list[str] = []
+    request = Request("int8", tmp_path / "out", towers["imu"], calibration=(tmp_path / "short.csv",))
+    with pytest.raises(CalibrationError, match=r"short\.csv: too few windows to calibrate"):
+        list(export(request, lambda _, stage: stages.append(stage)))
+    assert stages == ["look at recordings"]  # nothing was exported yet
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_bar_that_is_missed_writes_nothing(starter_space: Path, tmp_path: Path) -> None:
