@@ -76,13 +76,15 @@ def measure(
     request = Request("int8", out, checkpoint, (modality,), calibration, bars, given)
     request = replace(request, attention=attention, observer=observer)
     (made,) = export(request, lambda name, stage: click.echo(f"{name}: {stage}", err=True), ProgressLine())
-    return {**_facts(made), "minutes": round((time.monotonic() - began) / 60, 1)}
+    asked = {"observer": observer, "units": dict(given.given), "recordings": [path.name for path in calibration]}
+    return {**_facts(made), "asked": asked, "minutes": round((time.monotonic() - began) / 60, 1)}
 
 
 def _facts(made: Exported) -> dict[str, Any]:
     assert made.quantised is not None
     report = made.quantised.report
     return {
+        "fp32_sha256": made.description.provenance["fp32_sha256"],
         "graphs": report["graphs"],
         "int8_mac_share": report["macs"]["int8_share"],
         "attention": report["attention"],
@@ -92,6 +94,7 @@ def _facts(made: Exported) -> dict[str, Any]:
         "remainder": report["remainder"],
         "speed": report["speed"],
         "windows": {part: sum(of.values()) for part, of in report["recordings"].items()},
+        "held_out": sorted(report["recordings"]["gate"]),
         "megabytes": {name: round((made.folder / name).stat().st_size / 1e6, 1) for name in report["graphs"]},
     }
 
