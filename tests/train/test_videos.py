@@ -228,11 +228,11 @@ def test_a_camera_treats_all_frames_of_a_video_alike() -> None:
     bend, _ = aligned.bender(Node("vision", "vision-s", augment=augment))
     frame = np.random.default_rng(0).integers(0, 256, (32, 48, 3), np.uint8)
     still = np.broadcast_to(frame, (2, 2, 32, 48, 3))
-    seen = bend(still, np.random.default_rng(1), None)
+    seen = bend(still, np.random.default_rng(1), aligned.ALONE)
     assert seen.shape[:2] == (2, 2) and seen.shape[2] < 32
     for clip in seen:
         np.testing.assert_array_equal(clip[0], clip[1])
-    assert not np.array_equal(bend(still, np.random.default_rng(2), None), seen)
+    assert not np.array_equal(bend(still, np.random.default_rng(2), aligned.ALONE), seen)
 
 
 def test_a_picture_among_videos_stands_still() -> None:

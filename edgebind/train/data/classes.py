@@ -17,7 +17,7 @@ import torch
 
 from edgebind.errors import OptionError, RecordingError
 from edgebind.train.data import samples
-from edgebind.train.data.aligned import bender
+from edgebind.train.data.aligned import ALONE, bender
 from edgebind.train.data.task import Batch, HeldOut, Samples, class_index, require_every_class, shares
 from edgebind.train.nodes import NodeTower
 from edgebind.train.recipe import Data, Edge
@@ -59,7 +59,7 @@ class ClassesTask:
         """(size,) files as another sensor would have seen them."""
         labels = rng.choice(len(self._shares), size, p=self._shares)
         items = [self._learned[label][int(rng.integers(len(self._learned[label])))] for label in labels]
-        bent = [self._bend(self._load(item), rng, None) for item in items]
+        bent = [self._bend(self._load(item), rng, ALONE) for item in items]
         return Samples(bent, labels, lambda row: str(items[row].path))
 
     def held_out(self) -> list[HeldOut]:

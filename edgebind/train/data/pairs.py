@@ -21,12 +21,12 @@ from typing import Any
 
 import numpy as np
 
-from edgebind import modality as modalities
 from edgebind.errors import OptionError, RecordingError
 from edgebind.preprocess import videos
 from edgebind.preprocess.videos import Video
 from edgebind.train.data import samples
-from edgebind.train.data.aligned import bender, draw_geometry
+from edgebind.train.data.aligned import Together, bender, lasts, rate_of
+from edgebind.train.data.geometry import draw_geometry, require_alike
 from edgebind.train.data.shards import Record, Shards
 from edgebind.train.data.task import Drawn
 from edgebind.train.nodes import NodeTower
@@ -49,15 +49,19 @@ class _Ends:
 
     def __init__(self, left: NodeTower, right: NodeTower) -> None:
         self.towers = (left, right)
-        self._bends, self._shapes = zip(*(bender(tower.node) for tower in self.towers), strict=True)
+        self._bends, (first, second) = zip(*(bender(tower.node) for tower in self.towers), strict=True)
+        self._shape = first if second is not None else None
+        """Where both look, if both are cameras."""
+        if first is not None and second is not None:
+            require_alike(first, second)
 
     def bent(self, pair: tuple[Any, Any], rng: np.random.Generator) -> tuple[Any, Any]:
         """Both as other sensors would have seen them; two cameras keep looking at the same part."""
         pair = self._at_one_moment(pair, rng)
-        first, second = self._shapes
-        where = draw_geometry(first, rng) if first is not None and second is not None else None
-        one, other = (bend(sample, rng, where) for bend, sample in zip(self._bends, pair, strict=True))
-        return one, other
+        where = None if self._shape is None else draw_geometry(self._shape, rng)
+        last = [lasts(sample, tower.node) for sample, tower in zip(pair, self.towers, strict=True)]
+        left, right = self._bends
+        return left(pair[0], rng, Together(where, last[1])), right(pair[1], rng, Together(where, last[0]))
 
     def as_judged(self, pair: tuple[Any, Any]) -> tuple[Any, Any]:
         """Both as they are."""
@@ -74,7 +78,7 @@ class _Ends:
     def _cut(self, pair: tuple[Any, Any], at: int, rng: np.random.Generator) -> tuple[Any, Any]:
         other, how = pair[1 - at], self.towers[at].node.video
         is_sound = self.towers[1 - at].node.modality == "audio" and isinstance(other, np.ndarray)
-        rate = modalities.get("audio").rate_hz
+        rate = rate_of(self.towers[1 - at].node)
         video = pair[at].anywhere(how, rng, other.shape[1] / rate if is_sound else math.inf)
         if is_sound:
             other = other[:, round(video.start * rate) : round(video.stop * rate)]

@@ -21,7 +21,7 @@ from edgebind.errors import OptionError, RecordingError
 from edgebind.manifest import WindowSpec
 from edgebind.signals import NANOSECONDS, Window
 from edgebind.train.data import pairs, samples
-from edgebind.train.data.aligned import bender
+from edgebind.train.data.aligned import ALONE, bender
 from edgebind.train.data.task import Samples
 from edgebind.train.recipe import Data, Node, from_table
 
@@ -64,7 +64,7 @@ class UnlabelledSource:
         """(size,) items, none twice unless there are fewer; an item's number is its kind."""
         at = rng.choice(len(self._learned), size, replace=size > len(self._learned))
         items = [self._learned[index] for index in at]
-        return Samples([self._bend(self._load(item), rng, None) for item in items], at, lambda row: items[row].name)
+        return Samples([self._bend(self._load(item), rng, ALONE) for item in items], at, lambda row: items[row].name)
 
     def held_out_samples(self) -> list[Samples]:
         """Every item that is held out, as it is."""

@@ -11,7 +11,8 @@ from PIL import Image
 
 from edgebind.errors import OptionError
 from edgebind.train.data import aligned
-from edgebind.train.data.aligned import PictureAugment
+from edgebind.train.data.geometry import draw_geometry
+from edgebind.train.data.picture_augment import PictureAugment
 from edgebind.train.recipe import Node
 
 Frame = NDArray[np.uint8]
@@ -24,7 +25,7 @@ def _frame(height: int = 40, width: int = 60) -> Frame:
 def _seen(frame: Frame, modality: str = "thermal", *, seed: int = 1, side: int = 224, **augment: float) -> Frame:
     node = Node(modality, "any", augment=augment, preprocess={"size": side})
     bend, _ = aligned.bender(node)
-    seen: Frame = bend(frame, np.random.default_rng(seed), None)
+    seen: Frame = bend(frame, np.random.default_rng(seed), aligned.ALONE)
     return seen
 
 
@@ -64,7 +65,7 @@ def test_what_stands_before_the_lens_is_one_even_patch() -> None:
 
 def test_a_share_of_frames_is_kept_whole() -> None:
     rng = np.random.default_rng(0)
-    drawn = [aligned.draw_geometry(PictureAugment(crop=0.5, whole=0.25), rng) for _ in range(400)]
+    drawn = [draw_geometry(PictureAugment(crop=0.5, whole=0.25), rng) for _ in range(400)]
     whole = sum((one.top, one.bottom, one.left, one.right) == (0, 1, 0, 1) for one in drawn)
     assert 70 < whole < 130
 
@@ -94,9 +95,6 @@ def test_a_strength_that_cannot_be_is_one_clear_line(modality: str, augment: dic
         aligned.bender(Node(modality, "any", augment=augment))
 
 
-@pytest.mark.parametrize(
-    ("modality", "augment"), [("vision", {"invert": 0.1}), ("depth", {"invert": 0.1}), ("depth", {"gamma": 0.1})]
-)
-def test_what_no_such_camera_sees_is_refused(modality: str, augment: dict[str, float]) -> None:
-    with pytest.raises(OptionError, match=f"augment.{next(iter(augment))} makes no sense of {modality}"):
-        aligned.bender(Node(modality, "any", augment=augment))
+def test_what_no_such_camera_sees_is_refused() -> None:
+    with pytest.raises(OptionError, match=r"augment\.invert makes no sense of vision"):
+        aligned.bender(Node("vision", "any", augment={"invert": 0.1}))
