@@ -15,12 +15,16 @@ from numpy.typing import NDArray
 from edgebind.errors import OptionError
 from edgebind.evaluate import zero_shot
 from edgebind.evaluate.encoder import unit_rows
-from edgebind.evaluate.retrieval import Pairs
+from edgebind.evaluate.retrieval import Pairs, blocks
 from edgebind.evaluate.zero_shot import Counts
 from edgebind.signals import Floats
 
 SHUFFLES = 1000
 """Random pairings that the true one is compared with."""
+SAMPLE = 2_000_000
+"""Random pairs that a true one is compared with, at most."""
+ROUNDING = 1e-6
+"""A shuffle whose mean is as near as this to the true one's has reached it."""
 
 
 @dataclass(frozen=True)
@@ -40,19 +44,33 @@ class PairAlignment:
 
 
 def of_pairs(left: Floats, right: Floats, pairs: Pairs, *, seed: int = 0, shuffles: int = SHUFFLES) -> PairAlignment:
-    """How much nearer pairs lie than chance would have it: (n, dim) and (m, dim) unit rows."""
+    """How much nearer pairs lie than chance would have it: (n, dim) and (m, dim) unit rows, and at least one pair.
+
+    Every cosine is computed once, some rows at a time, and each shuffle picks its own out of them.
+    """
     table = np.array(pairs, np.int64).reshape(-1, 2)
     first, second = left[table[:, 0]], right[table[:, 1]]
-    true = (first * second).sum(axis=1)
     rng = np.random.default_rng(seed)
-    sample = np.stack([(first * second[rng.permutation(len(table))]).sum(axis=1) for _ in range(shuffles)])
-    means = sample.mean(axis=1)
+    partners = np.stack([rng.permutation(len(table)).astype(np.int32) for _ in range(shuffles)], axis=1)
+    sums, true, sample = np.zeros(shuffles), [], []
+    for rows in blocks(len(table), len(table)):
+        cosines = first[rows] @ second.T
+        shuffled = np.take_along_axis(cosines, partners[rows], axis=1)  # (rows, shuffles)
+        sums += shuffled.sum(axis=0)
+        true.append(cosines[np.arange(len(cosines)), np.arange(rows.start, rows.stop)])
+        sample.append(shuffled[:, : max(1, SAMPLE // len(table))].ravel())
+    return _compared(np.concatenate(true), sums / len(table), np.concatenate(sample))
+
+
+def _compared(true: Floats, means: NDArray[np.float64], sample: Floats) -> PairAlignment:
+    """The cosines of the pairs, the mean of each shuffle, and cosines of random pairs."""
+    cosine = float(true.mean(dtype=np.float64))
     return PairAlignment(
-        cosine=float(true.mean()),
+        cosine=cosine,
         shuffled=float(means.mean()),
         spread=float(means.std()),
-        nearer=_nearer(true, sample[: max(1, 2_000_000 // len(true))].ravel()),
-        p=float((1 + (means >= true.mean()).sum()) / (1 + shuffles)),
+        nearer=_nearer(true, sample),
+        p=float((1 + (means >= cosine - ROUNDING).sum()) / (1 + len(means))),
     )
 
 

@@ -69,7 +69,7 @@ def ranks(queries: Floats, items: Floats, pairs: Pairs) -> tuple[NDArray[np.int6
     table = np.unique(np.array(pairs, np.int64).reshape(-1, 2), axis=0)  # sorted by query
     asked, starts, counts = np.unique(table[:, 0], return_index=True, return_counts=True)
     places = np.empty(len(asked), np.int64)
-    for part in _parts(len(asked), len(items)):
+    for part in blocks(len(asked), len(items)):
         scores = queries[asked[part]] @ items.T
         inside = slice(starts[part.start], starts[part.stop - 1] + counts[part.stop - 1])
         rows = np.repeat(np.arange(len(scores)), counts[part])
@@ -81,7 +81,8 @@ def ranks(queries: Floats, items: Floats, pairs: Pairs) -> tuple[NDArray[np.int6
     return places, counts
 
 
-def _parts(queries: int, items: int) -> Iterator[slice]:
+def blocks(queries: int, items: int) -> Iterator[slice]:
+    """So many queries at a time that their scores fit into `CHUNK_BYTES`."""
     size = max(1, CHUNK_BYTES // (4 * max(1, items)))
     for start in range(0, queries, size):
         yield slice(start, min(start + size, queries))

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 
 from edgebind.errors import OptionError
-from edgebind.evaluate import alignment, fusion
+from edgebind.evaluate import alignment, fusion, retrieval
 from edgebind.evaluate.alignment import Labelled
 from edgebind.evaluate.encoder import unit_rows
 
@@ -36,6 +36,27 @@ def test_pairs_that_belong_together_are_nearer_than_chance() -> None:
     cosines = left @ right.T
     wanted = roc_auc_score(np.eye(60, dtype=bool).ravel(), cosines.ravel())
     assert found.nearer == pytest.approx(wanted, abs=0.02)
+
+
+@pytest.mark.parametrize("chunk_bytes", [1, 4 * 60 * 7, 1 << 20])
+def test_shuffles_are_those_of_a_plain_loop(monkeypatch: pytest.MonkeyPatch, chunk_bytes: int) -> None:
+    monkeypatch.setattr(retrieval, "CHUNK_BYTES", chunk_bytes)
+    left, right = _unit(60), _unit(60, seed=3)
+    found = alignment.of_pairs(left, right, PAIRS, seed=5, shuffles=40)
+    rng = np.random.default_rng(5)
+    means = [float(np.mean(np.sum(left * right[rng.permutation(60)], axis=1))) for _ in range(40)]
+    true = float(np.mean(np.sum(left * right, axis=1)))
+    assert (found.shuffled, found.spread) == (
+        pytest.approx(np.mean(means), abs=1e-6),
+        pytest.approx(np.std(means), abs=1e-6),
+    )
+    assert found.p == pytest.approx((1 + sum(mean >= true for mean in means)) / 41)
+
+
+def test_vectors_that_are_all_alike_do_not_align() -> None:
+    same = np.tile(_unit(1), (60, 1))
+    found = alignment.of_pairs(same, same, PAIRS)
+    assert (found.nearer, found.p) == (0.5, 1.0)
 
 
 def test_pairs_that_know_nothing_of_each_other_are_at_chance() -> None:
