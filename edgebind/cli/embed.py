@@ -60,7 +60,12 @@ def command(
         wanted = Wanted(bundle.manifest.modality, bundle.manifest.window, rate, said)
         found = _embed_all(bundle, inputs, wanted.at_once())
         _write(out, found, bundle.manifest.dim)
-    click.echo(f"edgebind: wrote {len(found)} embeddings of {len(inputs)} recordings to {out}", err=True)
+    rows, files = _counted(len(found), "embedding"), _counted(len(inputs), "recording")
+    click.echo(f"edgebind: wrote {rows} of {files} to {out}", err=True)
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def _embed_all(bundle: Bundle, inputs: tuple[str, ...], wanted: Wanted) -> list[Embedding]:

@@ -21,7 +21,6 @@ def evaluate(context: Context, sources: Sequence[Source]) -> list[Result]:
     Raises
     ------
     OptionError: no encoder can answer any question, or nothing embeds the words of a space.
-    RecordingError: no clip of a question can be read.
     BackendError, MissingDependencyError: an encoder cannot be run.
     """
     asking = OneSensor(context)
@@ -55,8 +54,9 @@ def _looked_at(context: Context, source: Source) -> Iterator[Seen]:
         if not encoders:
             context.leave_out(f"{question.name}: no model embeds {question.modality}")
         for encoder in encoders:
-            task = question if isinstance(question, Classification) else question.classification(encoder.window)
-            yield one_sensor.see(context, source, task, encoder)
+            seen = one_sensor.see(context, source, question, encoder)
+            if seen is not None:
+                yield seen
 
 
 def _of_two(context: Context, source: Source, seen: Sequence[Seen]) -> Iterator[Result]:

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from edgebind.errors import OptionError
+from edgebind.errors import OptionError, RecordingError
 from edgebind.evaluate import few_shot, zero_shot
-from edgebind.evaluate.dataset import Classification
+from edgebind.evaluate.dataset import Classification, Recordings
 from edgebind.evaluate.encoder import Encoder
 from edgebind.evaluate.few_shot import Shots
 from edgebind.evaluate.panel import class_vectors
@@ -18,10 +18,22 @@ from edgebind.evaluate.zero_shot import ZeroShot
 from edgebind.signals import Floats
 
 
-def see(context: Context, source: Source, whole: Classification, encoder: Encoder) -> Seen:
-    """Embed a classification's clips, or as many as the limit allows."""
-    task = whole.only(some([clip.name for clip in whole.clips], context.options.limit))
-    embedded = context.embed(encoder, task.clips, task.name, source)
+def see(context: Context, source: Source, question: Classification | Recordings, encoder: Encoder) -> Seen | None:
+    """Embed a question's clips, or as many as the limit allows; None, and a word why, where none can be read.
+
+    Raises
+    ------
+    OptionError: words are asked for, and nothing embeds them. It is told before hours of work, not after.
+    """
+    try:
+        whole = question if isinstance(question, Classification) else question.classification(encoder.window)
+        if context.wants("zero-shot") or context.wants("fusion"):
+            class_vectors(context.panel, context.store, encoder, whole.prompts)
+        task = whole.only(some([clip.name for clip in whole.clips], context.options.limit))
+        embedded = context.embed(encoder, task.clips, task.name, source)
+    except RecordingError as error:
+        context.leave_out(str(error))
+        return None
     return Seen(task.only(embedded.rows), encoder, embedded.vectors)
 
 

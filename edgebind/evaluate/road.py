@@ -52,7 +52,7 @@ def run(request: Request, progress: Progress = lambda stage, step, steps: None) 
     Raises
     ------
     OptionError: a model or data set that does not exist, words that fit nothing, or nothing that could be asked.
-    RecordingError: a data set in another layout, or without a readable clip.
+    RecordingError: a data set in another layout, or without any clip.
     BundleError, CheckpointError, BackendError: a model that is damaged or cannot be run here.
     MissingDependencyError: a package that is needed, before anything is computed.
     StorageError: the disk is full or cannot be written.

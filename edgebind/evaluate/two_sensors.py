@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from edgebind.errors import RecordingError
 from edgebind.evaluate import alignment, fusion, retrieval
 from edgebind.evaluate.dataset import Pairing, Published
 from edgebind.evaluate.encoder import Encoder
@@ -25,12 +26,20 @@ class Both:
     """How reports call the two."""
 
 
-def see(context: Context, source: Source, whole: Pairing, encoders: tuple[Encoder, Encoder]) -> Both:
-    """Embed both sides, or as much of them as the limit allows."""
+def see(context: Context, source: Source, whole: Pairing, encoders: tuple[Encoder, Encoder]) -> Both | None:
+    """Embed both sides, or as much of them as the limit allows; None, and a word why, where no pair can be read."""
     pairing, (one, other) = _fewer(whole, context.options.limit), encoders
-    left = context.embed(one, pairing.left, f"{pairing.name} {pairing.left_modality}", source)
-    right = context.embed(other, pairing.right, f"{pairing.name} {pairing.right_modality}", source)
-    return Both(pairing.only(left.rows, right.rows), left.vectors, right.vectors, label_of(one, other))
+    try:
+        left = context.embed(one, pairing.left, f"{pairing.name} {pairing.left_modality}", source)
+        right = context.embed(other, pairing.right, f"{pairing.name} {pairing.right_modality}", source)
+    except RecordingError as error:
+        context.leave_out(str(error))
+        return None
+    found = Both(pairing.only(left.rows, right.rows), left.vectors, right.vectors, label_of(one, other))
+    if not found.pairing.pairs:
+        context.leave_out(f"{pairing.name}: of no pair can both sides be read")
+        return None
+    return found
 
 
 def ask(context: Context, source: Source, pairing: Pairing) -> Iterator[Result]:
@@ -41,8 +50,7 @@ def ask(context: Context, source: Source, pairing: Pairing) -> Iterator[Result]:
         context.leave_out(f"{pairing.name}: no models of one space embed {sides}")
     for pair in encoders:
         both = see(context, source, pairing, pair)
-        if not both.pairing.pairs:
-            context.leave_out(f"{pairing.name}: of no pair can both sides be read")
+        if both is None:
             continue
         if context.wants("retrieval"):
             yield from _retrieved(both)
@@ -180,6 +188,8 @@ def _sum_of_pairs(
 ) -> Iterator[Result]:
     words, first, second = encoders
     one, other = see(context, source, pairings[0], (words, first)), see(context, source, pairings[1], (words, second))
+    if one is None or other is None:
+        return
     rows, others = fusion.common(*([clip.name for clip in both.pairing.right] for both in (one, other)))
     pairs = one.pairing.only(range(len(one.pairing.left)), rows).pairs
     if not pairs:

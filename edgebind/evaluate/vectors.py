@@ -79,7 +79,6 @@ class Store:
             part = clips[start : start + PIECE]
             path = place and place / f"{start // PIECE:05d}.npz"
             piece = _whole(encoder, part, path, partial(self._tell, stage, len(clips), start))
-            self._tell(stage, len(clips), start, len(part))
             yield _moved(piece, range(start, start + len(part)))
 
     def _tell(self, stage: str, clips: int, before: int, done: int) -> None:
@@ -91,6 +90,7 @@ def _whole(encoder: Encoder, clips: Sequence[Clip], path: Path | None, progress:
     kept = (path and _read(path, encoder.dim, clips)) or Embedded(np.zeros((0, encoder.dim), np.float32), ())
     missing = sorted({*range(len(clips))}.difference(kept.rows))
     if not missing:
+        progress(len(clips))
         return kept
     made = _embed(encoder, [clips[row] for row in missing], lambda done: progress(len(kept.rows) + done))
     found = _sorted(_joined([kept, _moved(made, missing)]))

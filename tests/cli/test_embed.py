@@ -42,6 +42,12 @@ def embed(*arguments: object) -> str:
     return result.stderr
 
 
+def test_one_recording_is_not_several(folder: Path, tmp_path: Path) -> None:
+    table = tmp_path / "a.csv"
+    table.write_text(csv(1000))
+    assert "wrote 19 embeddings of 1 recording to" in embed("--bundle", folder, table, "--out", tmp_path / "out.npz")
+
+
 def test_recordings_of_every_kind(folder: Path, tmp_path: Path) -> None:
     table, arrays, out = tmp_path / "a.csv", tmp_path / "b.npz", tmp_path / "out.npz"
     table.write_text(csv(1000))

@@ -146,6 +146,32 @@ def test_pairs_of_which_nothing_can_be_read_are_left_out() -> None:
         _run(HandPanel(EYE, EAR), Dataset("toy", pairings=(pairing,)))
 
 
+def test_a_data_set_that_cannot_be_read_costs_no_other_its_answers() -> None:
+    def lost() -> NDArray[np.float32]:
+        raise RecordingError("no such file", where="gone")
+
+    pets = _pets()
+    gone = replace(pets, name="gone pets", clips=[Clip(f"gone {one.name}", lost) for one in pets.clips])
+    blind = Pairing("views", "depth", [Clip("l0", lost)], "thermal", [clip("r0", axes(1)[0])], ((0, 0),))
+    context = Context(HandPanel(EYE, EAR, SPEAKER), Store(None), replace(Options(), tasks=("zero-shot", "retrieval")))
+    found = evaluate(context, [Source("toy", Dataset("toy", (gone, pets), (blind,)))])
+    assert [(result.subject, result.task) for result in found] == [("pets", "zero-shot")]
+    assert context.left_out == [
+        "gone pets: no clip can be read, the first because: gone item 0: gone: no such file",
+        "views depth: no clip can be read, the first because: l0: gone: no such file",
+    ]
+
+
+def test_nobody_to_embed_words_is_told_before_a_clip_is_embedded() -> None:
+    def lost() -> NDArray[np.float32]:
+        raise AssertionError("a clip was loaded")
+
+    pets = _pets()
+    unread = replace(pets, clips=[replace(one, load=lost) for one in pets.clips])
+    with pytest.raises(OptionError, match="nothing embeds words into the space 'toy'"):
+        _run(HandPanel(EYE), Dataset("toy", (unread,)), tasks=("zero-shot", "few-shot"))
+
+
 def test_vectors_that_are_no_numbers_stop_the_evaluation() -> None:
     """They would be nearer to everything than anything else is: recall of 100 percent."""
     broken = replace(EYE, name="eye-fp16", run=lambda samples: np.full((len(samples), 6), np.nan, np.float32))

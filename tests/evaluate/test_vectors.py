@@ -146,3 +146,4 @@ def test_progress_counts_clips(tmp_path: Path) -> None:
     assert {stage for stage, _, _ in seen} == {"words on toy"}
     assert [step for _, step, _ in seen] == sorted(step for _, step, _ in seen)
     assert seen[-1] == ("words on toy", 7, 8)
+    assert len(seen) == len(set(seen))
