@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from io import BytesIO
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,11 +27,15 @@ _PCM, _FLOAT, _EXTENSIBLE = 1, 3, 0xFFFE
 _UNKNOWN_LENGTH = 0xFFFFFFFF
 
 
-def read_wave(path: str | PathLike[str]) -> tuple[Floats, int]:
+def read_wave(path: str | PathLike[str], data: bytes | None = None) -> tuple[Floats, int]:
     """The sound in the file at `path`: float32 (channels, n) at full scale ±1, and its rate in hertz.
 
     WAV with 8-, 16-, 24- or 32-bit PCM or 32- or 64-bit float needs nothing; other formats (Ogg, FLAC, MP3, video) need
     PyAV. PCM is divided by half its range, as torchaudio does: 16-bit by 32768.
+
+    Parameters
+    ----------
+    data: what would be in the file, where it lies in an archive; `path` then only says its name.
 
     Raises
     ------
@@ -39,11 +44,11 @@ def read_wave(path: str | PathLike[str]) -> tuple[Floats, int]:
     """
     path = Path(path)
     try:
-        data = path.read_bytes()
+        data = path.read_bytes() if data is None else data
     except OSError as error:
         raise RecordingError(f"cannot be read: {error.strerror or error}", where=path) from error
     wave = _read_riff(data, path) if data[:4] == b"RIFF" and data[8:12] == b"WAVE" else None
-    samples, rate = wave if wave is not None else _read_with_pyav(path)
+    samples, rate = wave if wave is not None else _read_with_pyav(data, path)
     if samples.size == 0:
         raise RecordingError("sound is empty", where=path, wanted="at least one sample", got=f"shape {samples.shape}")
     return samples, rate
@@ -127,11 +132,11 @@ _DECODERS: dict[tuple[int, int], Callable[[bytes], Floats]] = {
 }
 
 
-def _read_with_pyav(path: Path) -> tuple[Floats, int]:
+def _read_with_pyav(data: bytes, path: Path) -> tuple[Floats, int]:
     av = _pyav()
     try:
-        # The open file rather than its name: FFmpeg takes a name with a colon for a protocol.
-        with path.open("rb") as file, av.open(file) as container:
+        # The bytes rather than the name: FFmpeg takes a name with a colon for a protocol.
+        with av.open(BytesIO(data)) as container:
             if not container.streams.audio:
                 raise RecordingError("holds no sound", where=path, wanted="an audio stream")
             stream = container.streams.audio[0]

@@ -24,7 +24,7 @@ from torch import nn
 from edgebind.labels import LabelBank
 from edgebind.manifest import WindowSpec
 from edgebind.models import tower_file
-from edgebind.train import measure, processes
+from edgebind.train import identity, measure, processes
 from edgebind.train.data.pairs import PairSource
 from edgebind.train.data.sources import LabelledSource, open_source
 from edgebind.train.data.task import Drawn
@@ -124,16 +124,23 @@ class _Binding(Run[Recipe]):
 
     def fold(self, number: int) -> Measured:
         """What towers that never saw fold `number` make of it; kept on disk, so that a stopped run does not repeat it."""
-        kept = self.kept(self.results(number))
+        stamp = self._stamp()
+        kept = self.kept(self.results(number), stamp)
         if kept is not None:
             return Measured.from_dict(kept)
         engine, objective = self.bound(number)
         results = measure.measure(objective, engine.average)
         if processes.rank() == 0:
             _write_towers(self.out / "folds", objective, engine.average, f"fold-{number}", {"held_out_fold": number})
-            self.keep(self.results(number), results.to_dict())
+            self.keep(self.results(number), results.to_dict(), stamp)
             self.forget(number)
         return results
+
+    def _stamp(self) -> str:
+        """Of all files that the recipe names."""
+        edges, nodes = self.recipe.edges, self.recipe.nodes.values()
+        data = [one for edge in edges for one in edge.data]
+        return identity.stamp(data, [*(edge.unseen for edge in edges), *(node.checkpoint for node in nodes)])
 
 
 def _report(recipe: Recipe, folds: list[Measured], objective: GraphObjective, towers: nn.ModuleDict) -> dict[str, Any]:

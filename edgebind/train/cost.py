@@ -37,5 +37,5 @@ def _of_bundle(tower: Backed, example: Tensor) -> Cost:
 
     path = tower.bundle.folder / ENCODER
     graph = Graph.read(path)
-    macs = sum(graph.macs(clips.seen_by(tower, example[:1])[0].numpy(), path).values())
+    macs = sum(graph.macs(clips.seen_by(tower, example[:1])[0].cpu().numpy(), path).values())
     return Cost(sum(math.prod(tensor.dims) for tensor in graph.weights.values()), macs)

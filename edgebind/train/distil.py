@@ -25,7 +25,7 @@ import torch
 from torch import nn
 
 from edgebind.models import tower_file
-from edgebind.train import distil_report, processes, quantisation
+from edgebind.train import distil_report, identity, processes, quantisation
 from edgebind.train.distil_recipe import DistilRecipe
 from edgebind.train.distil_report import Drifts, Judged
 from edgebind.train.fake_quantise import FakeQuantised
@@ -35,7 +35,7 @@ from edgebind.train.quantisation import Plan
 from edgebind.train.recipe import MEASURED, REPORT, Training
 from edgebind.train.run import CPU, Progress, Run, require_folds
 from edgebind.train.stage import Stage, open_stage
-from edgebind.train.teacher import require_strangers
+from edgebind.train.teacher import file_for, require_strangers
 
 
 def distil(
@@ -114,7 +114,10 @@ class _Distillation(Run[DistilRecipe]):
 
     def fold(self, number: int) -> Judged:
         """What a student that never saw fold `number` makes of it, beside its teacher; kept on disk until the run ends."""
-        kept = self.kept(self.results(number))
+        recipe = self.recipe
+        others = (file_for(recipe.teacher, number), recipe.unseen, recipe.text.checkpoint)
+        stamp = identity.stamp(recipe.data, others)
+        kept = self.kept(self.results(number), stamp)
         if kept is not None:
             return Judged.from_dict(kept)
         stage = open_stage(self.recipe, number, self.device, self.encode)
@@ -122,7 +125,7 @@ class _Distillation(Run[DistilRecipe]):
         judged = replace(distil_report.judge(stage, student), drifts=drifts)
         if processes.rank() == 0:
             _write_student(self.out / "folds" / f"fold-{number}.safetensors", stage, student, {})
-            self.keep(self.results(number), judged.to_dict())
+            self.keep(self.results(number), judged.to_dict(), stamp)
             self.forget(number)
         return judged
 
@@ -153,7 +156,10 @@ class _Distillation(Run[DistilRecipe]):
         if processes.rank() == 0 and self.kept(path) is None:
             self.keep(path, quantisation.plan(stage, student).to_dict())
         processes.wait()
-        return Plan.from_dict(self.kept(path) or {})
+        kept = self.kept(path)
+        processes.require_agreement(f"8 bits of {stage.name}: {kept is not None}", self.device)
+        assert kept is not None
+        return Plan.from_dict(kept)
 
     def _ask(self, stage: Stage) -> None:
         """Let the teacher speak, once."""

@@ -271,15 +271,15 @@ class _Statistics:
             buffer.copy_(before)
 
     def note(self) -> None:
-        """Remember what a chunk has made of them."""
-        for total, buffer in zip(self._sums, self._buffers, strict=True):
-            total.add_(buffer)
+        """Remember what a chunk has changed: nothing at all in a tower that is frozen, whose statistics then keep every bit."""
+        for total, buffer, before in zip(self._sums, self._buffers, self._before, strict=False):
+            total.add_(buffer - before)
 
     def settle(self) -> None:
         """Take the mean over all chunks of all processes."""
         processes.add_up(self._sums)
-        for buffer, total in zip(self._buffers, self._sums, strict=True):
-            buffer.copy_(total / self._chunks)
+        for buffer, total, before in zip(self._buffers, self._sums, self._before, strict=False):
+            buffer.copy_(before + total / self._chunks)
 
 
 def _plain(parts: Mapping[str, Tensor]) -> Parts:

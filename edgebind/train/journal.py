@@ -49,6 +49,11 @@ class Journal(Closing):
         for name, value in parts.items():
             self._writers[stage].add_scalar(name, value, step)
 
+    def flush(self) -> None:
+        """Bring to disk all that was written: TensorBoard's events would wait for two minutes, and a kill would lose them."""
+        for writer in self._writers.values():
+            writer.flush()
+
     def close(self) -> None:
         if self._stream is not None:
             self._stream.close()

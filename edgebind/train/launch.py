@@ -14,6 +14,7 @@ import torch
 from edgebind import __version__, atomic
 from edgebind.errors import OptionError
 from edgebind.train import processes
+from edgebind.train.recipe import read_toml
 
 
 @contextlib.contextmanager
@@ -49,7 +50,14 @@ def device_of(name: str) -> torch.device:
 
 
 def note(out: Path, recipe_file: Path) -> None:
-    """Write the recipe as it is, and the command and versions, so that the folder says how to make it again."""
+    """Write the recipe as it is, and the command and versions, so that the folder says how to make it again.
+
+    Raises
+    ------
+    OptionError: another recipe is in progress there.
+    StorageError: the folder cannot be written.
+    """
+    _require_same_recipe(out, recipe_file)
     with atomic.file(out / "recipe.toml") as scratch:
         scratch.write_bytes(recipe_file.read_bytes())
     command = {
@@ -62,3 +70,16 @@ def note(out: Path, recipe_file: Path) -> None:
         "machine": platform.machine(),
     }
     atomic.write_json(out / "started.json", command)
+
+
+def _require_same_recipe(out: Path, recipe_file: Path) -> None:
+    """Else the folder would name one recipe and hold the weights of another."""
+    before = out / "recipe.toml"
+    if not before.is_file() or not any(out.glob("*.pt")):
+        return
+    ours, theirs = (read_toml(path, "the recipe") for path in (recipe_file, before))
+    if ours != theirs:
+        remedy = "remove it or name another out"
+        raise OptionError(
+            "the run in progress has another recipe", where=out, wanted="that in recipe.toml", remedy=remedy
+        )

@@ -7,6 +7,7 @@ process sees the batch that one process alone would see.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import importlib
 import os
 from collections.abc import Iterable, Iterator
@@ -70,6 +71,23 @@ def add_up(tensors: Iterable[Tensor]) -> None:
     for tensor in listed:
         tensor.copy_(flat[begin : begin + tensor.numel()].view_as(tensor))
         begin += tensor.numel()
+
+
+def require_agreement(where: str, device: torch.device) -> None:
+    """Come back when every process stands at `where`.
+
+    Raises
+    ------
+    OptionError: they do not, because they see other files: each would train on alone, or wait for ever.
+    """
+    number = int.from_bytes(hashlib.blake2b(where.encode(), digest_size=7).digest(), "big")
+    if len(set(gather(torch.tensor([number], device=device)).tolist())) > 1:
+        raise OptionError(
+            "the processes do not go on at one place",
+            wanted="a run folder that all of them see",
+            got=f"process {rank()} at {where}",
+            remedy="put out, and cache.path, on a disk that all machines share",
+        )
 
 
 def wait() -> None:

@@ -276,6 +276,7 @@ def read(path: Path) -> Recipe:
         raise OptionError("a recipe without edges binds nothing", where=path, wanted="at least one [[edges]]")
     for ends in (*(edge.ends for edge in recipe.edges), *(alignment.ends for alignment in recipe.alignments)):
         _check_ends(ends, recipe, path)
+    _check_graph(recipe, path)
     for edge in recipe.edges:
         check_classes(edge, path)
     return recipe
@@ -329,6 +330,22 @@ def _check_ends(ends: tuple[str, ...], recipe: Recipe, path: Path) -> None:
     for end in ends:
         if end not in recipe.nodes:
             raise OptionError("an edge ends in no node", where=path, wanted=" or ".join(recipe.nodes), got=repr(end))
+
+
+def _check_graph(recipe: Recipe, path: Path) -> None:
+    """Each two nodes have one edge, which reports and losses call by their names; and a node that learns has one at all."""
+    names = [edge.name for edge in recipe.edges]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        wanted = "one, with all its data and prompts"
+        raise OptionError("two edges have the same ends", where=path, wanted=wanted, got=twice[0])
+    bound = {end for edge in recipe.edges for end in edge.ends}
+    aligned = {end for alignment in recipe.alignments for end in alignment.ends}
+    for name, node in recipe.nodes.items():
+        if name not in bound and not (node.frozen and name in aligned):
+            raise OptionError(
+                f"no edge binds node {name!r}", where=path, wanted="an edge that ends in it, or no such node"
+            )
 
 
 def check_classes(edge: Edge, path: Path) -> None:

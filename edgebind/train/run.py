@@ -97,15 +97,21 @@ class Run(Generic[Recipe]):
         engine = Engine(objective, training, seed=self.recipe.seed, fingerprint=fingerprint, device=self.device)
         if state.is_file():
             engine.restore(state)
+        # Not before all have read it may process 0 go on: a stage that has ended already forgets its state.
+        processes.require_agreement(f"step {engine.step} of {name}", self.device)
         self.journal.begin(name, engine.step)
         while engine.step < training.steps:
             step, parts = engine.step, engine.advance()
             self.journal.write(name, step, parts)
             self.progress(name, step, training.steps, parts["loss"])
             if engine.step % training.save_every == 0:
-                engine.save(state)
-        engine.save(state)
+                self._save(engine, state)
+        self._save(engine, state)
         return engine
+
+    def _save(self, engine: Engine[Any], state: Path) -> None:
+        self.journal.flush()  # first: whoever goes on from this state writes no line before it again
+        engine.save(state)
 
     def state(self, fold: int | None, kind: str = "") -> Path:
         """Where the weights of a stage in progress lie."""
@@ -115,17 +121,18 @@ class Run(Generic[Recipe]):
         """Where what a fold gave lies."""
         return self.out / f"fold-{fold}.json"
 
-    def kept(self, path: Path) -> dict[str, Any] | None:
-        """What a stopped run of this recipe has kept in `path`."""
+    def kept(self, path: Path, stamp: str = "") -> dict[str, Any] | None:
+        """What a stopped run of this recipe has kept in `path`, of files that have the same `edgebind.train.identity.stamp`."""
         if not path.is_file():
             return None
         table = json.loads(path.read_text(encoding="utf-8"))
-        results: dict[str, Any] | None = table["results"] if table["recipe"] == repr(self.recipe) else None
+        is_this = (table["recipe"], table.get("stamp")) == (repr(self.recipe), stamp)
+        results: dict[str, Any] | None = table["results"] if is_this else None
         return results
 
-    def keep(self, path: Path, results: dict[str, Any]) -> None:
+    def keep(self, path: Path, results: dict[str, Any], stamp: str = "") -> None:
         """Leave `results` for a run that goes on."""
-        atomic.write_json(path, {"recipe": repr(self.recipe), "results": results})
+        atomic.write_json(path, {"recipe": repr(self.recipe), "stamp": stamp, "results": results})
 
     def forget(self, fold: int | None) -> None:
         """What a stage no longer needs when it has ended."""

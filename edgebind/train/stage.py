@@ -12,12 +12,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from edgebind import modality as modalities
 from edgebind.errors import OptionError
 from edgebind.labels import LabelBank
 from edgebind.manifest import WindowSpec
 from edgebind.signals import Floats
-from edgebind.train import measure, teacher_cache
-from edgebind.train.data import views
+from edgebind.train import identity, measure
+from edgebind.train.data import samples, views
+from edgebind.train.data.aligned import side_of
 from edgebind.train.data.sources import LabelledSource, open_task
 from edgebind.train.data.task import Samples, Task
 from edgebind.train.data.unlabelled import UnlabelledSource
@@ -129,13 +131,22 @@ class Stage:
         recipe = self.recipe
         folder = Path(recipe.cache.path) if recipe.cache.path else Path(recipe.out) / "cache"
         classes = [(one.label, one.share) for one in recipe.prompts]
-        pixels = self.drawn.preprocess.get("size") if self.drawn.modality == "thermal" else None
-        identity = {
+        known = {
             "teacher": {**self.teacher.identity, "precision": recipe.teacher.precision},
-            **teacher_cache.identify(recipe.data, self.fold),
-            "way of drawing": repr((self.drawn.window, pixels, self.drawn.augment, classes, *self._way_of_videos)),
+            **identity.of_data(recipe.data, self.fold),
+            "way of drawing": repr(
+                (self.drawn.window, *self._camera, self.drawn.augment, classes, *self._way_of_videos)
+            ),
         }
-        return TeacherCache(folder / self.stem, recipe.cache, seed=recipe.seed, identity=identity)
+        return TeacherCache(folder / self.stem, recipe.cache, seed=recipe.seed, identity=known)
+
+    @property
+    def _camera(self) -> tuple[Any, ...]:
+        """What decides how a frame is augmented, beside its constants: its pixels, and of depth what a disparity is."""
+        how, modality = self.drawn.preprocess, self.drawn.modality
+        if modality == "depth":
+            return how.get("size"), *(how.get(name) for name in ("baseline", "focal", "far"))
+        return (how.get("size") if modalities.get(modality).is_camera else None,)
 
     @property
     def _way_of_videos(self) -> tuple[Any, ...]:
@@ -217,9 +228,15 @@ def _drawn_node(node: Node, window: WindowSpec, teacher: OpenTeacher) -> Node:
     preprocess = node.preprocess
     if node.modality == "imu":
         window = views.drawn_window(window, teacher.window)
-    if node.modality == "thermal":  # cut out in as many pixels as the side that sees more of them wants
-        preprocess = {**preprocess, "size": max(int(side.get("size", 0)) for side in (preprocess, teacher.preprocess))}
+    if modalities.get(node.modality).is_camera:  # in as many pixels as the side that sees more of them wants
+        preprocess = {**preprocess, "size": max(side_of(preprocess), side_of(teacher.preprocess))}
+    if node.modality == "audio" and (heard := samples.rate_of(node)) != (rate := _rate_of(teacher)):
+        raise OptionError("student and teacher hear at other rates", wanted=f"{rate} Hz", got=f"{heard} Hz")
     return replace(node, window=_table(window), preprocess=preprocess)
+
+
+def _rate_of(teacher: OpenTeacher) -> int:
+    return samples.rate_of(Node(teacher.modality, "", preprocess=teacher.preprocess))
 
 
 def _words(source: LabelledSource, anchor: nn.Module, device: torch.device) -> Words:

@@ -9,7 +9,6 @@ the teacher is never asked twice: dataset reinforcement (Faghri et al. 2023), as
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
 import time
@@ -27,7 +26,6 @@ from edgebind.train import processes
 from edgebind.train.data.shards import Record, Shards, library
 from edgebind.train.data.task import Samples
 from edgebind.train.distil_recipe import Cache
-from edgebind.train.recipe import Data
 
 FORMAT = "edgebind-teacher-cache/1"
 FILE = "cache.json"
@@ -78,7 +76,7 @@ class TeacherCache:
 
         Parameters
         ----------
-        identity: what decides the vectors beside `how` and `seed`, see `identify`.
+        identity: what decides the vectors beside `how` and `seed`, see `edgebind.train.identity`.
 
         Raises
         ------
@@ -138,6 +136,8 @@ class TeacherCache:
     def _check(self) -> None:
         path = self.folder / FILE
         if not path.is_file():
+            if any(shard.is_file() for shard in self.paths):
+                raise OptionError("vectors that nobody knows the teacher of", where=self.folder, remedy=REMEDY)
             return
         try:
             found = json.loads(path.read_text(encoding="utf-8"))
@@ -200,14 +200,3 @@ def _require_numbers(vectors: Floats, drawn: Samples) -> None:
     bad = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
     if len(bad):
         raise RecordingError("the teacher's vector is no number", where=drawn.name(int(bad[0])))
-
-
-def identify(data: Sequence[Data], fold: int | None) -> dict[str, Any]:
-    """What decides which items there are: each folder's reader, files and their sizes, and what is held out."""
-    found = [(one.reader, one.folders, one.held_out(fold), (one.parts, fold) if one.parts else 0) for one in data]
-    listing = [(str(p.relative_to(one.path)), p.stat().st_size) for one in data for p in _files(Path(one.path))]
-    return {"data": hashlib.sha256(repr((found, listing)).encode()).hexdigest()}
-
-
-def _files(path: Path) -> list[Path]:
-    return [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file())

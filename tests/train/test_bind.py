@@ -64,6 +64,15 @@ def test_some_folds_are_measured_alone_and_may_teach_them(plan: Recipe) -> None:
         bind.measure_folds(plan, [2], movements.encode)
 
 
+def test_a_fold_is_measured_again_when_its_data_has_changed(plan: Recipe) -> None:
+    before = bind.measure_folds(plan, [0], movements.encode)["held_out"]["imu-text"][""]["activity"]["items"]
+    assert bind.measure_folds(plan, [0], movements.encode)["held_out"]["imu-text"][""]["activity"]["items"] == before
+    person = Path(plan.edges[0].data[0].path) / "s01" / "s01_01_sp.csv"
+    person.write_text("\n".join(person.read_text().splitlines()[:-200]) + "\n")
+    after = bind.measure_folds(plan, [0], movements.encode)["held_out"]["imu-text"][""]["activity"]["items"]
+    assert after < before
+
+
 def test_words_that_nothing_learned_are_asked_too(plan: Recipe, tmp_path: Path) -> None:
     (tmp_path / "unseen.toml").write_text("""
 imu = [
@@ -162,6 +171,16 @@ def test_a_stopped_run_goes_on_exactly(plan: Recipe, tmp_path: Path) -> None:
         ('tower = "imu-s"', 'tower = "imu-s"\nsize = 3', "unknown key 'nodes.imu.size'"),
         ('["imu", "text"]', '["imu", "sound"]', "an edge ends in no node"),
         ('["imu", "text"]', '["imu"]', "an edge has two ends"),
+        (
+            "[training]",
+            '[nodes.lonely]\nmodality = "imu"\ntower = "imu-s"\n\n[training]',
+            r"no edge binds node 'lonely' \(wanted an edge that ends in it, or no such node\)",
+        ),
+        (
+            "[[edges]]",
+            '[[edges]]\nends = ["imu", "text"]\ntemperature = 0.1\ndata = []\n\n[[edges]]',
+            r"two edges have the same ends \(wanted one, with all its data and prompts, got imu-text\)",
+        ),
         ("batch = 16", "batch = 16\nchunk = 5", "not made of whole chunks"),
         ("batch = 16", 'batch = 16\nprecision = "fp8"', "unknown training.precision"),
         ("steps = 12", "step = 12", "unknown key 'training.step'"),

@@ -13,7 +13,7 @@ from torch import nn
 
 from edgebind.errors import EdgebindError, OptionError
 from edgebind.train import processes
-from edgebind.train.engine import Engine, schedule
+from edgebind.train.engine import Engine, _Statistics, schedule
 from edgebind.train.recipe import Training
 from tests.train import objectives, two_processes
 
@@ -185,3 +185,25 @@ def test_chunks_that_cannot_be_shared_are_one_clear_line(monkeypatch: pytest.Mon
 def test_a_training_that_cannot_be_is_one_clear_line(wrong: dict[str, int]) -> None:
     with pytest.raises(OptionError, match=r"training\."):
         Training(**{"steps": 1, "batch": 4, "learning_rate": 0.1, **wrong})  # type: ignore[arg-type]
+
+
+def test_statistics_of_a_frozen_tower_keep_every_bit() -> None:
+    norm = nn.BatchNorm1d(64)
+    assert norm.running_mean is not None
+    norm.running_mean.copy_(torch.randn(64))
+    before = norm.running_mean.clone()
+    statistics = _Statistics(norm.eval(), chunks=3)
+    for _ in range(3):
+        statistics.rewind()
+        norm(torch.randn(5, 64))
+        statistics.note()
+    statistics.settle()
+    torch.testing.assert_close(norm.running_mean, before, rtol=0, atol=0)
+
+
+def test_processes_that_see_other_files_are_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    cpu = torch.device("cpu")
+    processes.require_agreement("step 3 of everything", cpu)
+    monkeypatch.setattr(processes, "gather", lambda rows: torch.cat([rows, rows + 1]))
+    with pytest.raises(OptionError, match=r"the processes do not go on at one place .*a disk that all machines share"):
+        processes.require_agreement("step 3 of everything", cpu)

@@ -8,10 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from edgebind import bundle, starter
 from edgebind.errors import BundleError, CheckpointError, OptionError
-from edgebind.models import checkpoint, imagebind, tower_file
+from edgebind.labels import LabelBank
+from edgebind.manifest import WindowSpec
+from edgebind.models import checkpoint, imagebind, students, tower_file
 from edgebind.train import distil
 from edgebind.train.cost import cost_of
 from edgebind.train.distil_recipe import Cache, DistilRecipe, Teacher
@@ -138,3 +141,50 @@ def test_a_teacher_that_cannot_be_read_is_one_clear_line(
 def test_a_teacher_of_another_modality_is_one_clear_line() -> None:
     with pytest.raises(OptionError, match=r"speaks for another modality .*wanted imu, got thermal"):
         open_teacher(Teacher(str(starter.folder("thermal", "fp32"))), "imu", None)
+
+
+def test_a_teacher_with_finer_eyes_is_shown_what_it_can_see(tmp_path: Path) -> None:
+    """96 pixels a side for the teacher: a frame of 200 is not averaged to the 64 that are enough for the student."""
+    worlds.write(tmp_path / "world", 2)
+    frame = np.random.default_rng(0).integers(0, 256, (200, 200, 3), np.uint8)
+    Image.fromarray(frame).save(tmp_path / "world" / "vi" / "0000.png")
+    window = WindowSpec.of_imagebind("vision")
+    sees = {"kind": "vision", "size": 96}
+    info = tower_file.TowerInfo("test", "vision", "vision-s", 16, 10.0, window, sees, {})
+    tower_file.write(tmp_path / "t.safetensors", students.build("vision-s", dim=16), info, LabelBank.empty(16))
+    recipe = DistilRecipe(
+        seed=1,
+        out=str(tmp_path / "run"),
+        teacher=Teacher(str(tmp_path / "t.safetensors")),
+        student=Node("vision", "vision-s", preprocess={"kind": "vision", "size": 32}, augment={"flip": 0.5}),
+        cache=Cache(records=1, record=2),
+        training=Training(steps=1, batch=2, learning_rate=0.1),
+        data=(Data("files", str(tmp_path / "world" / "vi")),),
+    )
+    stage = open_stage(recipe, None, CPU, None)
+    drawn = stage.draw(2, np.random.default_rng(0))
+    (large,) = [item for item in drawn.items if item.shape[0] > 32]
+    np.testing.assert_array_equal(np.sort(large, axis=None), np.sort(frame, axis=None))
+    stage.cache.fill(stage.draw, stage.teacher_rows)
+    finer = replace(recipe, student=replace(recipe.student, preprocess={"kind": "vision", "size": 128}))
+    with pytest.raises(OptionError, match="the cache was made with another way of drawing"):
+        _ = open_stage(finer, None, CPU, None).cache
+
+
+def test_sounds_of_two_rates_are_one_clear_line(tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", np.zeros((1, 32000), np.float32))
+    info = tower_file.TowerInfo(
+        "test", "audio", "audio-s", 16, 10.0, WindowSpec.of_imagebind("audio"), {"kind": "audio", "clips": 1}, {}
+    )
+    tower_file.write(tmp_path / "t.safetensors", students.build("audio-s", dim=16), info, LabelBank.empty(16))
+    recipe = DistilRecipe(
+        seed=1,
+        out=str(tmp_path / "run"),
+        teacher=Teacher(str(tmp_path / "t.safetensors")),
+        student=Node("audio", "audio-s", preprocess={"kind": "audio", "rate_hz": 8000}),
+        cache=Cache(records=1, record=2),
+        training=Training(steps=1, batch=2, learning_rate=0.1),
+        data=(Data("files", str(tmp_path)),),
+    )
+    with pytest.raises(OptionError, match=r"student and teacher hear at other rates \(wanted 16000 Hz, got 8000 Hz\)"):
+        open_stage(recipe, None, CPU, None)

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from edgebind.errors import OptionError, RecordingError
-from edgebind.train import teacher_cache
+from edgebind.train import identity, teacher_cache
 from edgebind.train.data.task import Samples
 from edgebind.train.distil_recipe import Cache
 from edgebind.train.recipe import Data
@@ -158,8 +158,36 @@ def test_a_file_that_was_never_a_cache_is_one_clear_line(tmp_path: Path) -> None
 def test_data_is_known_by_its_files_and_by_what_is_held_out(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("1,2\n")
     data = Data("recordings", str(tmp_path), folds=(("a.csv",),))
-    everything = teacher_cache.identify([data], None)
-    assert everything == teacher_cache.identify([data], None)
-    assert everything != teacher_cache.identify([data], 0)
+    everything = identity.of_data([data], None)
+    assert everything == identity.of_data([data], None)
+    assert everything != identity.of_data([data], 0)
     (tmp_path / "b.csv").write_text("3,4\n")
-    assert everything != teacher_cache.identify([data], None)
+    assert everything != identity.of_data([data], None)
+
+
+def test_data_of_the_same_length_and_other_values_is_other_data(tmp_path: Path) -> None:
+    """Motion in g that becomes motion in m/s² is as many bytes as before."""
+    np.save(tmp_path / "a.npy", np.ones((6, 20), np.float32))
+    data = Data("files", str(tmp_path))
+    before = identity.of_data([data], None)
+    np.save(tmp_path / "a.npy", np.full((6, 20), 9.81, np.float32))
+    assert identity.of_data([data], None) != before
+
+
+def test_a_table_is_known_by_its_rows_and_by_what_they_name(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.jpg").write_bytes(name.encode())
+    (tmp_path / "table.jsonl").write_text('{"thermal": "a.jpg", "text": "b.jpg"}\n')
+    data = Data("table", str(tmp_path / "table.jsonl"))
+    first = identity.of_data([data], None)
+    (tmp_path / "a.jpg").write_bytes(b"another picture")
+    second = identity.of_data([data], None)
+    (tmp_path / "table.jsonl").write_text('{"thermal": "b.jpg", "text": "b.jpg"}\n')
+    assert len({str(one) for one in (first, second, identity.of_data([data], None))}) == 3
+
+
+def test_vectors_without_a_word_on_their_teacher_are_refused(tmp_path: Path) -> None:
+    _cache(tmp_path).fill(draw, Teacher())
+    (tmp_path / "cache.json").unlink()
+    with pytest.raises(OptionError, match="vectors that nobody knows the teacher of"):
+        _cache(tmp_path)

@@ -8,7 +8,7 @@ IMU               its mounting, strength, noise and a silent channel; time is ne
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,6 +25,7 @@ from edgebind.train.data import imu
 from edgebind.train.data.depth_augment import DepthAugment, DepthCamera
 from edgebind.train.data.geometry import Cropping, Frame, Geometry, draw_geometry
 from edgebind.train.data.picture_augment import Camera, PictureAugment
+from edgebind.train.data.samples import rate_of
 from edgebind.train.data.sound_augment import Microphone, SoundAugment
 from edgebind.train.recipe import Node, from_table
 
@@ -63,6 +64,9 @@ def bender(node: Node) -> tuple[Bend, Cropping | None]:
         return _camera(node)
     if node.modality == "imu":
         about: imu.Augment = from_table(imu.Augment, node.augment, where="recipe", prefix="augment.")
+        for name in set(imu.OF_RECORDINGS) & set(node.augment):
+            wanted = "a reader of labelled recordings, or to leave it out"
+            raise OptionError(f"augment.{name} is of windows cut out of recordings", where="recipe", wanted=wanted)
         return (lambda window, rng, _: _carry(window, about, rng)), None
     if node.modality == "audio":
         heard: SoundAugment = from_table(SoundAugment, node.augment, where="recipe", prefix="augment.")
@@ -73,9 +77,9 @@ def bender(node: Node) -> tuple[Bend, Cropping | None]:
     return (lambda sample, rng, _: sample), None
 
 
-def rate_of(node: Node) -> float:
-    """Samples a second of a node's sound: what its preprocessing wants."""
-    return float(node.preprocess.get("rate_hz", modalities.get("audio").rate_hz))
+def side_of(preprocess: Mapping[str, Any]) -> int:
+    """Pixels: side of the square that comes out of a camera's preprocessing; ImageBind's where nothing is said."""
+    return int(preprocess.get("size", 224))
 
 
 def lasts(sample: Any, node: Node) -> bool:
@@ -84,7 +88,7 @@ def lasts(sample: Any, node: Node) -> bool:
 
 
 def _camera(node: Node) -> tuple[Bend, Cropping]:
-    side = ENOUGH * int(node.preprocess.get("size", 224))
+    side = ENOUGH * side_of(node.preprocess)
     if node.modality == "depth":
         far: DepthAugment = from_table(DepthAugment, node.augment, where="recipe", prefix="augment.")
         return _Eye(DepthCamera(far, _optics(node), side).measure, far, node.video), far

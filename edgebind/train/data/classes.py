@@ -78,7 +78,7 @@ class ClassesTask:
 
     def _load(self, item: Item) -> object:
         node = self._tower.node
-        sample = self._kept.load(item.path, lambda: samples.load(item.path, node.modality, node.video))
+        sample = self._kept.load(item.path, lambda: samples.load_for(node, item.path))
         samples.require_window(sample, node, str(item.path))
         return sample
 

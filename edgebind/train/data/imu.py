@@ -26,6 +26,10 @@ CARRIERS = ("phone", "watch", "robot")
 ROBOT = "robot"
 
 
+OF_RECORDINGS = ("stretch", "plain", "overhang", "boundary", "boundary_weight", "run_power")
+"""Constants of how windows are cut out of labelled recordings; a window that comes alone is as it is."""
+
+
 @dataclass(frozen=True)
 class Augment:
     """How far a window may be bent while it still means the same. Triples are for phone, watch and robot."""

@@ -11,7 +11,6 @@ their preprocessor takes; in a table `text` is the text itself.
 
 from __future__ import annotations
 
-import io
 import json
 import math
 from collections.abc import Callable
@@ -22,12 +21,11 @@ from typing import Any
 import numpy as np
 
 from edgebind.errors import OptionError, RecordingError
-from edgebind.preprocess import videos
 from edgebind.preprocess.videos import Video
 from edgebind.train.data import samples
-from edgebind.train.data.aligned import Together, bender, lasts, rate_of
+from edgebind.train.data.aligned import Together, bender, lasts
 from edgebind.train.data.geometry import draw_geometry, require_alike
-from edgebind.train.data.shards import Record, Shards
+from edgebind.train.data.shards import Record, Shards, number_of
 from edgebind.train.data.task import Drawn
 from edgebind.train.nodes import NodeTower
 from edgebind.train.recipe import Alignment, Data, Edge, Node
@@ -78,7 +76,7 @@ class _Ends:
     def _cut(self, pair: tuple[Any, Any], at: int, rng: np.random.Generator) -> tuple[Any, Any]:
         other, how = pair[1 - at], self.towers[at].node.video
         is_sound = self.towers[1 - at].node.modality == "audio" and isinstance(other, np.ndarray)
-        rate = rate_of(self.towers[1 - at].node)
+        rate = samples.rate_of(self.towers[1 - at].node)
         video = pair[at].anywhere(how, rng, other.shape[1] / rate if is_sound else math.inf)
         if is_sound:
             other = other[:, round(video.start * rate) : round(video.stop * rate)]
@@ -137,7 +135,8 @@ class PairSource:
 
     def _load(self, pair: Pair) -> tuple[Any, Any]:
         one, other = (
-            self._kept.load((pair.name, at), pair.load[at]) if tower.node.tower != "cached" else None
+            # Two folders may have pairs of one name: the pair itself is the key.
+            self._kept.load((pair, at), pair.load[at]) if tower.node.tower != "cached" else None
             for at, tower in enumerate(self._ends.towers)
         )
         return one, other
@@ -148,7 +147,10 @@ class ShardSource:
 
     def __init__(self, data: Data, left: NodeTower, right: NodeTower, seed: int) -> None:
         self._ends = _Ends(left, right)
-        self._shards = Shards(sorted(Path(data.path).glob("*.tar")), seed=seed)
+        paths = sorted(Path(data.path).glob("*.tar"))
+        if not paths:
+            raise RecordingError("there are no shards", where=data.path, wanted="files that end in .tar")
+        self._shards = Shards(paths, seed=seed)
         self._nodes = (left.node, right.node)
 
     def draw(self, first: int, size: int, rng: np.random.Generator) -> Drawn:
@@ -156,7 +158,7 @@ class ShardSource:
         records = self._shards.take(first, size)
         loaded = [(_decode(record, self._nodes[0]), _decode(record, self._nodes[1])) for record in records]
         names = [str(record["__key__"]) for record in records]
-        kinds = [(first + at) % len(self._shards) for at in range(size)]
+        kinds = [number_of(record) for record in records]
         return self._ends.drawn([self._ends.bent(pair, rng) for pair in loaded], kinds, names)
 
 
@@ -179,6 +181,8 @@ def read(data: Data, left: Node, right: Node) -> list[Pair]:
 def _split(data: Data, pairs: list[Pair], fold: int | None) -> list[tuple[Pair, bool]]:
     """Each pair, and whether it is held out."""
     if data.parts and not data.folds:
+        if len(pairs) < data.parts:
+            raise OptionError("fewer pairs than parts", where=data.path, wanted=data.parts, got=len(pairs))
         part = [at * data.parts // len(pairs) for at in range(len(pairs))]
         return [(pair, number == fold) for pair, number in zip(pairs, part, strict=True)]
     absent = sorted({name for fold_ in data.folds for name in fold_} - {pair.group for pair in pairs})
@@ -234,7 +238,7 @@ def _loader_of(value: str, folder: Path, node: Node) -> Callable[[], Any]:
 
 
 def _loader(path: Path, node: Node) -> Callable[[], Any]:
-    return lambda: samples.load(path, node.modality, node.video)
+    return lambda: samples.load_for(node, path)
 
 
 def _decode(record: Record, node: Node) -> Any:
@@ -244,16 +248,7 @@ def _decode(record: Record, node: Node) -> Any:
     if len(keys) != 1:
         got = ", ".join(key for key in record if not key.startswith("__"))
         raise RecordingError(f"no {modality!r} in a record", where=name, wanted=f"one {modality}.FORMAT", got=got)
-    data, kind = record[keys[0]], keys[0].partition(".")[2]
-    if modality == "text":
-        return data.decode("utf-8")
-    if kind == "npy":
-        return samples.read_array(io.BytesIO(data), name)
-    if modality == "vision" and f".{kind.lower()}" in videos.SUFFIXES:
-        return Video(Path(name), data=data) if node.video.random else videos.read(Path(name), node.video, data)
-    from edgebind.preprocess.images import decode_image
-
-    return decode_image(data, name)
+    return samples.decode(record[keys[0]], name, keys[0].partition(".")[2].lower(), node)
 
 
 READERS: dict[str, Callable[[Data, Node, Node], list[Pair]]] = {"folders": _read_folders, "table": _read_table}

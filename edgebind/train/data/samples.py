@@ -46,8 +46,13 @@ class Kept:
         return sample
 
 
-def load(path: Path, modality: str, video: Sampling = MIDDLE) -> Any:
-    """One file -> samples in physical units; `video` says which frames stand for a video.
+def load(path: Path, modality: str, video: Sampling = MIDDLE, rate_hz: int | None = None) -> Any:
+    """One file -> samples in physical units.
+
+    Parameters
+    ----------
+    video: which frames stand for a video.
+    rate_hz: of a sound; ImageBind's where nothing is said.
 
     Raises
     ------
@@ -57,16 +62,44 @@ def load(path: Path, modality: str, video: Sampling = MIDDLE) -> Any:
     if path.suffix == ".npy":
         return read_array(path, str(path))
     if modality == "audio":
-        return _sound(path)
+        return _sound(path, rate_hz)
     if modality == "text":
         return path.read_text(encoding="utf-8")
-    if modality == "vision" and path.suffix.lower() in videos.SUFFIXES:
+    if _is_video(path, modality):
         return Video(path) if video.random else videos.read(path, video)
     if modalities.get(modality).is_camera:
         from edgebind.preprocess.images import read_image
 
         return read_image(path)
     raise RecordingError("a file that this modality cannot be", where=path, wanted=f"a .npy of {modality}")
+
+
+def load_for(node: Node, path: Path) -> Any:
+    """One file -> samples as a node's preprocessing takes them; raises as `load`."""
+    return load(path, node.modality, node.video, rate_of(node))
+
+
+def decode(data: bytes, name: str, kind: str, node: Node) -> Any:
+    """The bytes of a file of that name in a shard -> what `load_for` gives of the file; `kind` is its extension.
+
+    Raises
+    ------
+    RecordingError, MissingDependencyError: as `load`.
+    """
+    path = Path(name)
+    if kind == "npy":
+        return read_array(io.BytesIO(data), name)
+    if node.modality == "audio":
+        return _sound(path, rate_of(node), data)
+    if node.modality == "text":
+        return data.decode("utf-8")
+    if _is_video(Path(f"_.{kind}"), node.modality):
+        return Video(path, data=data) if node.video.random else videos.read(path, node.video, data)
+    if modalities.get(node.modality).is_camera:
+        from edgebind.preprocess.images import decode_image
+
+        return decode_image(data, name)
+    raise RecordingError("a file that this modality cannot be", where=name, wanted=f"a .npy of {node.modality}")
 
 
 def as_judged(sample: Any, node: Node) -> Any:
@@ -92,11 +125,20 @@ def require_window(sample: Any, node: Node, where: str) -> None:
         )
 
 
-def _sound(path: Path) -> Any:
+def rate_of(node: Node) -> int:
+    """Samples a second of a node's sound: what its preprocessing wants."""
+    return int(node.preprocess.get("rate_hz", modalities.get("audio").rate_hz))
+
+
+def _is_video(path: Path, modality: str) -> bool:
+    return modality == "vision" and path.suffix.lower() in videos.SUFFIXES
+
+
+def _sound(path: Path, rate_hz: int | None, data: bytes | None = None) -> Any:
     from edgebind.preprocess import audio
 
-    wave, rate = audio.read_wave(path)
-    return audio.resample_windowed_sinc(wave, rate, round(modalities.get("audio").rate_hz))
+    wave, rate = audio.read_wave(path, data)
+    return audio.resample_windowed_sinc(wave, rate, rate_hz or round(modalities.get("audio").rate_hz))
 
 
 def read_array(source: Path | io.BytesIO, where: str) -> Any:

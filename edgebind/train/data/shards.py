@@ -6,8 +6,10 @@ are read and not decoded, which a disk does faster than a tower can follow.
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import random
+import re
 import tarfile
 import warnings
 from collections.abc import Iterator
@@ -20,7 +22,9 @@ import numpy as np
 from edgebind.errors import RecordingError
 
 Record = dict[str, bytes]
-"""Extension -> bytes; `__key__` is the record's name, as text."""
+"""Extension -> bytes; `__key__` is the record's name and `__url__` its shard's, as text."""
+SKIPPED = re.compile(r"__[^/]*__($|/)")
+"""Names that the library passes over, as WebDataset reserves them for descriptions of the shard."""
 
 
 class Shards:
@@ -83,14 +87,22 @@ def library() -> Any:
     return webdataset
 
 
+def number_of(record: Record) -> int:
+    """A number that tells a record from all others of its folder, whatever the epoch: of the names of its shard and its own."""
+    name = f"{Path(str(record['__url__'])).name}/{record['__key__']!s}"
+    return int.from_bytes(hashlib.blake2b(name.encode(), digest_size=7).digest(), "big")
+
+
 def _count(path: Path) -> int:
-    """Records of one shard: what differs before the first dot of the names."""
+    """Records of one shard, as the library will find them: neighbours of one name, of files that have an extension."""
     try:
         with tarfile.open(path) as archive:
             names = [member.name for member in archive if member.isfile()]
     except (OSError, tarfile.TarError) as error:
         raise RecordingError("is no tar shard, or is cut off", where=path, got=error) from error
-    keys = {str(Path(name).parent / Path(name).name.split(".")[0]) for name in names}
-    if not keys:
+    split = library().tariterators.base_plus_ext
+    keys = [split(name)[0] for name in names if not SKIPPED.match(name)]
+    records = sum(1 for _ in itertools.groupby(key for key in keys if key is not None))
+    if not records:
         raise RecordingError("a shard without records", where=path)
-    return len(keys)
+    return records

@@ -86,8 +86,8 @@ class Microphone:
     def _noisy(self, wave: Wave, rng: np.random.Generator) -> Wave:
         if rng.random() >= self.how.noise:
             return wave
-        noise = _coloured(wave.shape, rng.random(), rng)
-        level = math.sqrt(float(np.square(wave).mean())) * 10 ** (-rng.uniform(*self.how.snr_db) / 20)
+        noise, (low, high) = _coloured(wave.shape, rng.random(), rng), self.how.snr_db
+        level = math.sqrt(float(np.square(wave).mean())) * 10 ** (-rng.uniform(low, high) / 20)
         return wave + noise * level
 
     def _without_band(self, wave: Wave, rng: np.random.Generator) -> Wave:

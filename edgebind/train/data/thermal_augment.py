@@ -12,9 +12,28 @@ from PIL import Image, ImageFilter
 from edgebind.errors import OptionError
 from edgebind.evaluate.datasets.boxes import Rect, size_of
 from edgebind.signals import Floats
+from edgebind.train import limits
 
 Levels = NDArray[np.floating]
 """(height, width) in the camera's own range, about 0 to 1; float32 or float64 from step to step."""
+
+
+SHARES = (
+    *(
+        "square",
+        "rotate",
+        "whole",
+        "quarter_turn",
+        "upside_down",
+        "blur",
+        "low_resolution",
+        "saturate",
+        "gradient",
+        "noise",
+    ),
+    *("dead_pixels", "cutout", "resized"),
+)
+"""Constants that are probabilities."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +88,12 @@ class Augment:
                 raise OptionError(
                     f"key 'augment.{name}' is no range", wanted="two numbers, low <= high", got=list(ends)
                 )
+        if not 0 < self.part[0] <= self.part[1] <= 1:
+            raise OptionError("key 'augment.part' is no part", wanted="above 0, at most 1", got=list(self.part))
+        for name in SHARES:
+            limits.share(f"augment.{name}", getattr(self, name))
+        for name in ("jitter", "angle_deg", "gamma"):
+            limits.at_least(f"augment.{name}", getattr(self, name), 0)
         if self.drawings < 1:
             raise OptionError("key 'augment.drawings' is too small", wanted="at least 1", got=self.drawings)
         for name in ("drawn", "invert"):

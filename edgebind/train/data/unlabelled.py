@@ -75,7 +75,7 @@ class UnlabelledSource:
         return [Samples(seen, np.arange(len(items)), lambda row: items[row].name)]
 
     def _load(self, item: Item) -> Any:
-        return self._kept.load(item.name, item.load)
+        return self._kept.load(item, item.load)  # two folders may have items of one name
 
 
 def read(data: Data, node: Node) -> list[Item]:
@@ -141,10 +141,7 @@ def _read_files(data: Data, node: Node) -> list[Item]:
     if not root.is_dir():
         raise RecordingError("no such folder", where=root)
     paths = sorted(path for path in root.rglob("*") if path.is_file() and not path.name.startswith("."))
-    return [
-        Item(str(path), _folder(path, root), str(path), partial(samples.load, path, node.modality, node.video))
-        for path in paths
-    ]
+    return [Item(str(path), _folder(path, root), str(path), partial(samples.load_for, node, path)) for path in paths]
 
 
 def _folder(path: Path, root: Path) -> str:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import io
 import json
 import tarfile
+import wave as wavefile
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +17,7 @@ import torch
 from torch import nn
 
 from edgebind.errors import OptionError, RecordingError
-from edgebind.train.data import aligned, pairs
+from edgebind.train.data import aligned, pairs, samples
 from edgebind.train.data.pairs import PairSource, ShardSource
 from edgebind.train.data.shards import Shards
 from edgebind.train.nodes import NodeTower, stacked
@@ -234,3 +236,74 @@ def test_a_record_without_a_modality_is_one_clear_line(table: Path) -> None:
     )
     with pytest.raises(RecordingError, match=r"no 'depth' in a record .*thermal\.png"):
         source.draw(0, 1, np.random.default_rng(0))
+
+
+def test_a_record_is_itself_in_every_epoch(table: Path) -> None:
+    """Twelve of eight records: the first four of the second epoch are some of the first's, and no others are alike."""
+    drawn = _shard_source(_write_shards(table)).draw(0, 12, np.random.default_rng(0))
+    names = [drawn.name(row) for row in range(12)]
+    alike = [[one == other for other in names] for one in names]
+    np.testing.assert_array_equal(drawn.kinds[:, None] == drawn.kinds[None], alike)
+
+
+def test_records_of_one_name_in_two_shards_are_two(table: Path) -> None:
+    folder = _write_shards(table)
+    (folder / "00002.tar").write_bytes((folder / "00000.tar").read_bytes())
+    drawn = _shard_source(folder).draw(0, 12, np.random.default_rng(0))
+    assert len(set(drawn.kinds.tolist())) == 12 and len({drawn.name(row) for row in range(12)}) == 8
+
+
+def test_files_that_are_no_records_are_passed_over_as_the_library_does(table: Path) -> None:
+    folder = _write_shards(table)
+    with tarfile.open(folder / "00000.tar", "a") as archive:
+        for name in ("README", "__meta__/about.json", "._00003.thermal.png", ".DS_Store"):
+            archive.addfile(tarfile.TarInfo(name), io.BytesIO())
+    source = _shard_source(folder)
+    assert sorted(source.draw(0, 8, np.random.default_rng(0)).name(row) for row in range(8)) == [
+        f"{at:05}" for at in range(8)
+    ]
+    assert len(Shards(sorted(folder.glob("*.tar")), seed=0)) == 8
+
+
+def test_sounds_of_shards_are_read_as_those_of_files(tmp_path: Path) -> None:
+    node = Node("audio", "audio-s", preprocess={"kind": "audio", "rate_hz": 8000})
+    with tarfile.open(tmp_path / "0.tar", "w") as shard:
+        for at in range(3):
+            wave = (8000 * np.sin(np.arange(3200) * (at + 1) / 10)).astype(np.int16)
+            with closing(wavefile.open(str(tmp_path / f"{at}.wav"), "wb")) as out:
+                out.setparams((1, 2, 16000, 0, "NONE", ""))
+                out.writeframes(wave.tobytes())
+            (tmp_path / f"{at}.txt").write_text(f"tone {at}")
+            shard.add(tmp_path / f"{at}.wav", f"{at}.audio.wav")
+            shard.add(tmp_path / f"{at}.txt", f"{at}.text.txt")
+    source = ShardSource(Data("webdataset", str(tmp_path)), as_it_is("audio", node), _words(), seed=0)
+    drawn = source.draw(0, 3, np.random.default_rng(0))
+    for row in range(3):
+        expected = samples.load_for(node, tmp_path / f"{drawn.name(row)}.wav")
+        assert expected.shape == (1, 1600), "at the rate that the node's preprocessing wants"
+        np.testing.assert_array_equal(drawn.left[row], expected)
+
+
+def _words() -> NodeTower:
+    return NodeTower(
+        "text", TEXT, nn.Identity(), lambda texts: torch.tensor([int(text.split()[-1]) for text in texts]), 1
+    )
+
+
+# --- several folders --------------------------------------------------------------------------------------------------
+
+
+def test_pairs_of_one_name_in_two_folders_stay_two(tmp_path: Path) -> None:
+    for seed in range(2):
+        worlds.write(tmp_path / str(seed), 4, seed=seed)
+    data = tuple(Data("folders", str(tmp_path / str(seed)), folders=("ir", "vi")) for seed in range(2))
+    edge = Edge(("thermal", "vision"), data, temperature=0.1)
+    both = PairSource(edge, as_it_is("thermal", THERMAL), as_it_is("vision", VISION), None).everything()
+    alone = [_source(one).everything() for one in data]
+    assert both is not None and all(one is not None for one in alone)
+    torch.testing.assert_close(both.left, torch.cat([one.left for one in alone if one is not None]))
+
+
+def test_more_parts_than_pairs_are_one_clear_line(table: Path) -> None:
+    with pytest.raises(OptionError, match=r"fewer pairs than parts \(wanted 9, got 8\)"):
+        _source(replace(_folders(table), parts=9), 0)

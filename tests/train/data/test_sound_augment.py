@@ -17,7 +17,7 @@ from edgebind.train.recipe import Node
 from tests.train.data.test_pairs import as_it_is
 
 RATE = 16000
-Wave = NDArray[np.float32]
+Wave = NDArray[Any]
 
 
 def _noise(seconds: float = 2.0, channels: int = 1) -> Wave:

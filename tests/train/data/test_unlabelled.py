@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from edgebind.errors import OptionError, RecordingError
 from edgebind.train.data.unlabelled import UnlabelledSource, read
@@ -106,3 +107,15 @@ def test_data_that_cannot_be_is_one_clear_line(
     with pytest.raises(error, match=message) as caught:
         UnlabelledSource([Data(**{**data, "path": str(world / data["path"])})], THERMAL, 0)
     assert "\n" not in str(caught.value)
+
+
+def test_items_of_one_name_in_two_folders_stay_two(tmp_path: Path) -> None:
+    for level, name in ((50, "here"), (200, "there")):
+        (tmp_path / name).mkdir()
+        Image.fromarray(np.full((8, 8), level, np.uint8)).save(tmp_path / name / "0.png")
+    table = '{"thermal": "0.png"}\n'
+    for name in ("here", "there"):
+        (tmp_path / name / "table.jsonl").write_text(table)
+    data = [Data("table", str(tmp_path / name / "table.jsonl")) for name in ("here", "there")]
+    drawn = UnlabelledSource(data, Node("thermal", "thermal-xs"), None).samples(2, np.random.default_rng(0))
+    assert {int(item[0, 0]) for item in drawn.items} == {50, 200}
