@@ -25,7 +25,7 @@ from edgebind.calibration.graph import Graph, Layer, Product, require_onnx
 from edgebind.calibration.histogram import Range
 from edgebind.calibration.ranges import Ranges
 from edgebind.calibration.transforms import rewrites
-from edgebind.calibration.weights import SCALINGS, Scaling, symmetric_weight_scales
+from edgebind.calibration.weights import LEAST, SCALINGS, Scaling, symmetric_weight_scales
 from edgebind.errors import CalibrationError
 
 if TYPE_CHECKING:
@@ -76,8 +76,8 @@ def activation_grid(span: Range, scheme: Scheme) -> Grid:
     if low == high:
         low, high = -1.0, 1.0  # a tensor of zeros: any grid will do
     if not scheme.unsigned_activations:
-        return Grid(_stored(np.float32(max(-low, high) / 127), scheme), np.int8(0))
-    scale = np.float32((high - low) / 255)
+        return Grid(_stored(np.maximum(np.float32(max(-low, high) / 127), LEAST), scheme), np.int8(0))
+    scale = np.maximum(np.float32((high - low) / 255), LEAST)
     return Grid(scale, np.uint8(np.clip(np.rint(-low / scale), 0, 255)))
 
 

@@ -14,6 +14,9 @@ Floats = NDArray[np.float32]
 
 LARGEST, LEAST_ERROR = "largest", "least-error"
 
+LEAST = np.finfo(np.float32).tiny
+"""The smallest scale there is."""
+
 SHARES = 1 - 0.75 * np.linspace(0, 1, 33) ** 2
 """Of the largest weight: where the least error is looked for. Few weights beside one large one do not pay for cutting much
 of it, so most are near 1."""
@@ -28,7 +31,8 @@ def symmetric_weight_scales(weight: Array, axis: int) -> Floats:
     """
     others = tuple(i for i in range(weight.ndim) if i != axis % weight.ndim)
     largest = np.abs(weight).max(axis=others)
-    return np.where(largest > 0, largest / np.float32(127), 1).astype(np.float32)
+    # Weight decay leaves numbers behind that are zero once they are divided, and a scale must not be.
+    return np.where(largest > 0, np.maximum(largest / np.float32(127), LEAST), 1).astype(np.float32)
 
 
 def least_error_weight_scales(weight: Array, axis: int) -> Floats:

@@ -23,6 +23,8 @@ Floats = NDArray[np.float64]
 SWEEPS = 50
 SETTLED = 1e-3
 """Largest |ln s| of a sweep that changes nothing worth another."""
+DEAD = 1e-6
+"""Of the farthest channel's reach: what a channel below it passes on is lost in float32's own rounding."""
 
 
 def scalings(graph: Graph, sites: Sequence[Site]) -> list[Scaling]:
@@ -46,7 +48,8 @@ def _equalise(weights: dict[str, Floats], site: Site) -> Floats:
     """Scale one pair's weights in place; returns s, (channels,)."""
     front = _reach(weights, [site.divided[0]])
     back = _reach(weights, site.multiplied)
-    alive = (front > 0) & (back > 0)  # nothing passes a dead channel, so nothing is gained there
+    # Nothing passes a dead channel, so nothing is gained there; but its bias would be blown up, and take the range with it.
+    alive = (front > DEAD * front.max()) & (back > DEAD * back.max())
     factors = np.sqrt(np.where(alive, front, 1) / np.where(alive, back, 1))
     for places, vector in (([site.divided[0]], 1 / factors), (site.multiplied, factors)):
         for name, axis in places:

@@ -23,7 +23,7 @@ METHOD = "smoothing"
 ALPHAS = (0.35, 0.5, 0.65, 0.8)
 
 _LEAST = 1e-5
-"""Smallest reach of a channel, as in the authors' code: a dead one must not become a division by zero."""
+"""Smallest reach of a channel, as in the authors' code: a dead weight must not become a division by zero."""
 
 Floats = NDArray[np.float32]
 Sides = list[tuple[Channels, Floats]]
@@ -61,8 +61,13 @@ def _oriented(weight: NDArray[Any], axis: int) -> Floats:
 
 
 def factors(sides: Sides, alpha: float) -> Floats:
-    """s, (channels,), of all layers that read one tensor: the farthest reach of each channel counts."""
+    """s, (channels,), of all layers that read one tensor: the farthest reach of each channel counts.
+
+    A channel that stood still in every window counts as the farthest: should it move one day, as behind a ReLU it may, it must
+    not come out a thousand times too large and take the tensor's range with it.
+    """
     activation = np.max([read.largest for read, _ in sides], axis=0)
+    activation = np.where(activation > 0, activation, activation.max())
     weight = np.max([np.abs(matrix).max(axis=1) for _, matrix in sides], axis=0)
     s = np.maximum(activation, _LEAST) ** alpha / np.maximum(weight, _LEAST) ** (1 - alpha)
     return np.maximum(s, _LEAST).astype(np.float32)

@@ -41,6 +41,12 @@ def test_grids_worked_by_hand() -> None:
     assert np.isfinite(qdq.activation_grid((0.0, 0.0), qdq.U8U8).scale)
 
 
+@pytest.mark.parametrize("scheme", qdq.SCHEMES)
+@pytest.mark.parametrize("span", [(0.0, 0.0), (0.0, 1e-45), (-1e-45, 0.0), (-3e38, 3e38)])
+def test_no_range_has_a_scale_of_zero_or_infinity(span: tuple[float, float], scheme: qdq.Scheme) -> None:
+    assert 0 < qdq.activation_grid(span, scheme).scale < np.inf
+
+
 def test_weights_worked_by_hand() -> None:
     weight = np.array([[127, -63.5], [0, 0]], np.float32) / 128  # a step of 1/128, which half holds
     integers, grid = qdq.quantise_weight(weight, 0, qdq.U8S8)

@@ -63,6 +63,14 @@ def test_a_channel_of_zeros_and_one_of_a_single_weight(scaling: str) -> None:
     assert SCALINGS[scaling](weight, 0).tolist() == [1, 2]
 
 
+@pytest.mark.parametrize("scaling", SCALINGS)
+def test_no_scale_is_zero_where_weight_decay_left_next_to_nothing(scaling: str) -> None:
+    weight = np.array([[1e-45, -2e-45], [1.0, -0.5]], np.float32)  # / 127 is zero in float32
+    integers, grid = qdq.quantise_weight(weight, 0, qdq.TENSORRT, scaling=SCALINGS[scaling])
+    assert (grid.scale > 0).all()
+    np.testing.assert_allclose(integers * grid.scale[:, None], weight, atol=0.004)
+
+
 def test_integers_and_scales_belong_together() -> None:
     weight = ROWS["heavy"].astype(np.float32)
     for scheme in qdq.SCHEMES:

@@ -33,6 +33,17 @@ def test_two_layers_worked_by_hand(tmp_path: Path) -> None:
     np.testing.assert_allclose(graph.value("w1"), np.array([[-4, 2], [0.5, 0.1], [3, 3]]), rtol=1e-6)
 
 
+def test_what_weight_decay_has_left_of_a_channel_is_as_dead_as_zero(tmp_path: Path) -> None:
+    add = Writer()
+    front, bias = add.constant("w0", [[8.0, -1], [1e-20, -1e-21]]), add.constant("b0", [4.0, 0.5])
+    add("Gemm", ["input", front, bias], "g0", transB=1)
+    add("Relu", ["g0"], "r0")
+    add("MatMul", ["r0", add.constant("w1", [[-2.0, 1], [3, 3]])], "embedding")
+    graph = Graph.read(add.save(tmp_path / "g.onnx", [2], [2]))
+    (scaling,) = equalisation.scalings(graph, sites.find(graph))
+    assert scaling.factors == (2.0, 1.0)  # and not 6e-11, which would make 9e9 of the bias of 0.5
+
+
 def test_a_chain_with_a_depthwise_layer_ends_equal_and_computes_the_same(
     convolutions: Path, windows: Callable[..., list[Batch]], tmp_path: Path
 ) -> None:

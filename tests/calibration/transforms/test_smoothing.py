@@ -24,6 +24,13 @@ def test_factors_worked_by_hand() -> None:
     assert smoothing.factors(both, 0.5).tolist() == pytest.approx([2, 0.25])
 
 
+def test_a_channel_that_stood_still_is_taken_to_reach_as_far_as_any() -> None:
+    """Behind a ReLU a third of the channels may be zero in a hundred windows, and one of them not in the next."""
+    reads = Channels(np.array([8, 0], np.float32), np.zeros((1, 2), np.float32))
+    weights = np.array([[0.5, -0.25], [1, 2]], np.float32)
+    assert smoothing.factors([(reads, weights)], 0.5).tolist() == pytest.approx([4, 2])  # sqrt(8 / 0.5), sqrt(8 / 2)
+
+
 def test_the_error_worked_by_hand() -> None:
     """Reach 127: integers are exact steps of 1, so 0.4 is lost and 1.0 kept; the weight's 127 steps of 1 are exact."""
     reads = Channels(np.array([127], np.float32), np.array([[0.4], [1.0]], np.float32))
