@@ -96,6 +96,7 @@ def svg(figure: Figure, name: str) -> str:
     import matplotlib
 
     stream = io.StringIO()
+    _label_without_formulae(figure)
     with matplotlib.rc_context({"svg.hashsalt": name}):
         figure.savefig(stream, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     text = stream.getvalue()
@@ -107,8 +108,20 @@ def svg(figure: Figure, name: str) -> str:
 def png(figure: Figure) -> bytes:
     """A figure on white, for slides and issues."""
     stream = io.BytesIO()
+    _label_without_formulae(figure)
     figure.savefig(stream, format="png", dpi=160, facecolor="white")
     return stream.getvalue()
+
+
+def _label_without_formulae(figure: Figure) -> None:
+    """Logarithmic axes say 1e-03: what matplotlib writes there by itself is a formula, and no text here is one, see `style`."""
+    from matplotlib.ticker import LogFormatter, LogFormatterMathtext
+
+    for axis in (axis for axes in figure.axes for axis in (axes.xaxis, axes.yaxis)):
+        if isinstance(axis.get_major_formatter(), LogFormatterMathtext):
+            axis.set_major_formatter(LogFormatter(axis.get_transform().base))
+        if isinstance(axis.get_minor_formatter(), LogFormatterMathtext):
+            axis.set_minor_formatter(LogFormatter(axis.get_transform().base))
 
 
 def blank(width: float, height: float, columns: int = 1) -> tuple[Figure, list[Axes]]:
