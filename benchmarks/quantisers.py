@@ -26,11 +26,11 @@ from edgebind import bundle, cli, cpu, starter
 from edgebind.backends.onnxruntime import OnnxRuntimeBackend
 from edgebind.benchmarks import int8_peers, latency, machine
 from edgebind.calibration import engine, gate, ladder, qdq, sensitivity
-from edgebind.calibration.batches import Batch, count, spread
+from edgebind.calibration.batches import Batch, Material, count, spread
 from edgebind.calibration.gate import Bars
 from edgebind.calibration.graph import Graph
 from edgebind.calibration.journal import Journal
-from edgebind.calibration.quantise import Quantised, quantise
+from edgebind.calibration.quantise import Options, Quantised, quantise
 from edgebind.calibration.ranges import Ranges
 from edgebind.calibration.sensitivity import Probe
 from edgebind.calibration.subject import Subject as Quantisable
@@ -127,14 +127,11 @@ def _quantised(subject: Subject, folder: Path, bars: Bars, say: Any, *, attentio
     folder.mkdir()
     return quantise(
         subject.graph,
-        subject.calibration,
-        subject.held_out,
+        Material(subject.calibration, subject.held_out),
+        Options(bars=bars, to_half=to_fp16, attention=attention),
         bank=subject.bank,
         scratch=folder,
         progress=say,
-        bars=bars,
-        to_half=to_fp16,
-        attention=attention,
     )
 
 

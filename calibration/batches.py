@@ -1,9 +1,9 @@
-"""Model inputs with the name of the recording they came from."""
+"""Model inputs with the name of the recording they came from, and what they are for."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -51,6 +51,21 @@ class Batch:
             np.concatenate(starts) if len(starts) == len(batches) else None,
             np.concatenate(traits) if len(traits) == len(batches) else None,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Material:
+    """The windows of a calibration, in two parts; no recording is in both."""
+
+    calibration: Sequence[Batch]
+    """Held in memory: on these observers are chosen and layers compared."""
+    held_out: Sequence[Batch]
+    """On these an encoder is judged."""
+    observed: Iterable[Batch] | None = None
+    """Windows that ranges are taken from, read one by one; None takes as many of `calibration` as are affordable."""
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    """For the report: which set, and how it was drawn."""
+    kind: str = "recordings"
 
 
 def pieces(batches: Sequence[Batch], size: int) -> Iterator[Batch]:

@@ -1,11 +1,12 @@
-"""What a search has measured, one line each, so that a search that is killed goes on where it was.
+"""What a calibration and its search have found, one line each, so that one that is killed goes on where it was.
 
-    {"format": "edgebind-search/1", "key": "9f2c..."}                the graph, the windows, the labels
-    {"found": {"ranges": ..., ...}}                                  the calibration that the search is about
-    {"times_ms": {"conv1": [0.041, 0.013], ...}}                     the processor's time, measured once
-    {"float": ["head"], "comparison": {"cosine_mean": 0.9993, ...}}  one choice of layers
+    {"key": "9f2c...", "found": {"ranges": ..., ...}}                                  the calibration
+    {"key": "9f2c...", "times_ms": {"conv1": [0.041, 0.013], ...}}                     the processor's time, measured once
+    {"key": "9f2c...", "float": ["head"], "comparison": {"cosine_mean": 0.9993, ...}}  one choice of layers
 
-A line is flushed when it is written. One that a power cut has halved is left out, and so is a file of another search.
+The key stands for the graph, the windows, the labels and all else that decides about the numbers. A line is on the disk when
+it is noted. One that a power cut has halved is left out, and so is every line of another search, which may even run at the
+same time.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from edgebind.calibration.batches import Batch
 from edgebind.calibration.gate import Comparison
 from edgebind.errors import GateError
 
-FORMAT = "edgebind-search/1"
+FORMAT = "edgebind-search/2"
 
 
 class Journal:
@@ -34,7 +35,7 @@ class Journal:
 
     def __init__(self, path: Path | None, key: str, layers: Sequence[str]) -> None:
         self._path = path
-        self._header = {"format": FORMAT, "key": key}
+        self._key = key
         self.found: dict[str, Any] | None = None
         """The calibration that the measurements belong to, as `carry` was given it."""
         self._layers = frozenset(layers)
@@ -47,8 +48,14 @@ class Journal:
         """How many measurements were there already."""
 
     def carry(self, found: dict[str, Any]) -> None:
-        """Keep a calibration, as JSON holds it, once something is measured."""
+        """Keep a calibration, as JSON holds it.
+
+        Raises
+        ------
+        StorageError: the disk is full or cannot be written.
+        """
         self.found = found
+        self._write({"found": found})
 
     def find(self, quantised: Collection[str]) -> Comparison | None:
         """What was measured with the layers `quantised` in INT8."""
@@ -88,13 +95,14 @@ class Journal:
             self._path.unlink(missing_ok=True)
 
     def _lines(self) -> list[dict[str, Any]]:
-        if self._path is None or not self._path.is_file():
+        """Those of this search."""
+        if self._path is None:
             return []
-        lines = [_parsed(line) for line in self._path.read_text(encoding="utf-8", errors="replace").splitlines()]
-        if not lines or lines[0] != self._header:
-            self._path.unlink()
+        try:
+            text = self._path.read_text(encoding="utf-8", errors="replace")
+        except FileNotFoundError:
             return []
-        return [line for line in lines[1:] if line]
+        return [line for line in map(_parsed, text.splitlines()) if line.get("key") == self._key]
 
     def _take(self, line: dict[str, Any]) -> None:
         if "found" in line:
@@ -108,14 +116,13 @@ class Journal:
     def _write(self, line: dict[str, Any]) -> None:
         if self._path is None:
             return
-        with atomic.storage_errors(self._path):
-            begins = not self._path.exists()
-            with open(self._path, "a", encoding="utf-8") as stream:
-                # A halved line in front of us ends here, and is left out; an empty one costs nothing.
-                for item in (self._header, {"found": self.found}, line) if begins else (line,):
-                    stream.write(("" if begins else "\n") + json.dumps(item) + "\n")
-                stream.flush()
-                os.fsync(stream.fileno())
+        # A halved line in front of this one ends here, and is left out; an empty one costs nothing.
+        data = f"\n{json.dumps({'key': self._key, **line})}\n".encode()
+        # One write, behind whatever another search has written meanwhile: so neither cuts the other's lines.
+        with atomic.storage_errors(self._path), open(self._path, "ab", buffering=len(data) + 1) as stream:
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
 
 
 def _parsed(line: str) -> dict[str, Any]:
@@ -134,7 +141,7 @@ def key(graph: str, batches: Sequence[Batch], labels: NDArray[np.float32], given
     graph: its fingerprint.
     given: whatever else decides about the calibration.
     """
-    digest = hashlib.sha256(utf8.encoded(f"{graph} {given}"))
+    digest = hashlib.sha256(utf8.encoded(f"{FORMAT} {graph} {given}"))
     for batch in batches:
         digest.update(batch.inputs.tobytes())
     digest.update(labels.tobytes())

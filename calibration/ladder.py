@@ -15,7 +15,7 @@ from typing import Any
 
 from edgebind import cpu
 from edgebind.calibration import emulation, engine, gate, qdq, sensitivity
-from edgebind.calibration.batches import Batch, count, spread
+from edgebind.calibration.batches import Batch, Material, count, spread
 from edgebind.calibration.gate import Bars, Comparison
 from edgebind.calibration.journal import Journal
 from edgebind.calibration.qdq import Scheme
@@ -75,8 +75,7 @@ class Outcome:
 def climb(
     subject: Subject,
     ranges: Ranges,
-    calibration: Sequence[Batch],
-    held_out: Sequence[Batch],
+    material: Material,
     bars: Bars,
     aim: Bars,
     journal: Journal,
@@ -87,14 +86,14 @@ def climb(
     Parameters
     ----------
     to_half: makes FP16 of what is not INT8 in the TensorRT graph; None leaves it in float32.
-    journal: what the search has measured, so that one that is killed can go on; its file is gone when the climb has ended.
+    journal: what the search has measured, so that one that is killed can go on.
 
     Raises
     ------
     GateError: the bars are missed even with a single layer left in INT8.
     """
-    windows = subject.affordable(calibration, SEARCH_GIGAMACS, SEARCH_WINDOWS)
-    gate_ = _Gate(subject, ranges, held_out)
+    windows = subject.affordable(material.calibration, SEARCH_GIGAMACS, SEARCH_WINDOWS)
+    gate_ = _Gate(subject, ranges, material.held_out)
     outcome = _passed(gate_, windows, journal, bars, aim)
     return outcome if to_half is None else gate_.halved(outcome, to_half, bars, aim)
 
@@ -107,7 +106,7 @@ def _passed(gate_: _Gate, windows: Sequence[Batch], journal: Journal, bars: Bars
         outcome = gate_.judge(())
         if outcome.least.meets(aim) and outcome.least.meets(bars):
             return replace(outcome, sensitivities=_for_the_report(subject, ranges, windows, aim))
-    with journal.kept_if_interrupted(), Probe(subject, ranges, windows, journal) as probe:
+    with Probe(subject, ranges, windows, journal) as probe:
         return _returned(gate_, Search(probe, bars, aim), bars, aim)
 
 

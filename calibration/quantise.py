@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from edgebind import cpu
 from edgebind.calibration import gate, ladder, nearness, qdq, speed
 from edgebind.calibration import journal as journal_
 from edgebind.calibration import ranges as ranges_
-from edgebind.calibration.batches import Batch, count
+from edgebind.calibration.batches import Batch, Material, count
 from edgebind.calibration.gate import Bars, Comparison
 from edgebind.calibration.graph import Product
 from edgebind.calibration.journal import Journal
@@ -50,71 +50,78 @@ class Quantised:
     report: dict[str, Any]
 
 
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What is asked of an INT8 encoder, and how it is made."""
+
+    bars: Bars = gate.INT8
+    """What must be reached."""
+    aim: Bars = gate.INT8_AIM
+    """What is reached for while most of the work stays in INT8."""
+    attention: bool = False
+    """Whether attention's own two products are INT8 as well, in the TensorRT graph; `ranges` must know of them."""
+    observer: str | None = None
+    """Whose ranges are taken, with no other and no transform tried; None lets measurement choose."""
+    ranges: Ranges | None = None
+    """Those of an earlier calibration of this graph, instead of new ones."""
+    to_half: ToHalf | None = None
+    """Makes FP16 of what is not INT8 in the TensorRT graph; None leaves it in float32."""
+
+
 def quantise(
     graph: Path,
-    calibration: Sequence[Batch],
-    held_out: Sequence[Batch],
+    windows: Material,
+    options: Options | None = None,
     *,
     bank: LabelBank,
     scratch: Path,
+    state: Path | None = None,
     progress: Progress = lambda _: None,
     steps: Steps = lambda stage, step, steps: None,
-    bars: Bars = gate.INT8,
-    aim: Bars = gate.INT8_AIM,
-    state: Path | None = None,
-    to_half: ToHalf | None = None,
-    observed: Iterable[Batch] | None = None,
-    ranges: Ranges | None = None,
-    facts: Mapping[str, Any] | None = None,
-    attention: bool = False,
-    observer: str | None = None,
 ) -> Quantised:
     """Calibrate `graph` on some recordings and gate it on others.
 
     Parameters
     ----------
-    calibration, held_out: preprocessed windows; no recording may be in both.
+    bank: labels that an INT8 vector must be as near to as FP32's.
     scratch: folder for the graphs; they are the caller's to move.
+    state: file in which a calibration and a search that are interrupted find what they had; gone at the end.
     progress, steps: called as the work moves on.
-    bars, aim: what must be reached, and what is reached for while most of the work stays in INT8.
-    state: file in which a search that is interrupted finds what it has measured; gone at the end.
-    to_half: makes FP16 of what is not INT8 in the TensorRT graph; None leaves it in float32.
-    observed: windows to take ranges from, read one by one; None takes as many of `calibration` as are affordable.
-    ranges: those of an earlier calibration of this graph, instead of new ones.
-    facts: what else the report should say of the recordings.
-    attention: whether attention's own two products are INT8 as well, in the TensorRT graph; `ranges` must know of them.
-    observer: whose ranges are taken, with no other and no transform tried; None lets measurement choose.
 
     Raises
     ------
     CalibrationError: too few windows, a bad one, named by its recording, or ranges of another graph.
-    GateError: INT8 misses `bars` whatever stays in float.
+    GateError: INT8 misses the bars whatever stays in float.
+    StorageError: the disk is full or cannot be written.
     """
-    require_enough(calibration, held_out)
-    subject = _quantisable(Subject.of(graph, calibration[0], bank, scratch, progress, steps, attention=attention))
-    ranges = None if ranges is None else _fitting(ranges, subject, attention)
-    calibration = subject.affordable(calibration, 1000, 512, least=2 * LEAST_CALIBRATION)
-    drawn = f"{observed is not None} {dict(facts or {})}{' attention' * subject.attention} {observer or ''}"
-    journal = _journal(state, subject, calibration, ranges, drawn)
-    known = None if ranges is None else Found(ranges)
-    found = known or _calibration_of(journal, subject, calibration, observed, observer)
-    chosen = found.ranges
-    held_out = subject.affordable(held_out, 600, 1024, least=2 * LEAST_GATE)
-    outcome = ladder.climb(subject, chosen, calibration, held_out, bars, aim, journal, to_half)
-    race = _race(subject, outcome, held_out)
-    report = _report(subject, outcome, found, calibration, held_out, bars, race) | dict(facts or {})
+    require_enough(windows.calibration, windows.held_out)
+    wanted = options or Options()
+    subject = Subject.of(graph, windows.calibration[0], bank, scratch, progress, steps, attention=wanted.attention)
+    _require_layers(subject)
+    wanted = replace(wanted, ranges=_fitting(wanted.ranges, subject))
+    calibration = subject.affordable(windows.calibration, 1000, 512, least=2 * LEAST_CALIBRATION)
+    held_out = subject.affordable(windows.held_out, 600, 1024, least=2 * LEAST_GATE)
+    windows = replace(windows, calibration=calibration, held_out=held_out)
+    journal = _journal(state, subject, windows, wanted)
+    with journal.kept_if_interrupted():
+        found = _calibration_of(journal, subject, windows, wanted)
+        outcome = ladder.climb(subject, found.ranges, windows, wanted.bars, wanted.aim, journal, wanted.to_half)
+        race = _race(subject, outcome, held_out)
+    report = {**_report(subject, outcome, found, windows, wanted.bars, race), **windows.facts}
     least, share = gate.worst(outcome.comparisons), subject.share(outcome.kept)
-    return Quantised(outcome.files, chosen, least, outcome.kept, share, outcome.remainder.precision, race, report)
+    precision = outcome.remainder.precision
+    return Quantised(outcome.files, found.ranges, least, outcome.kept, share, precision, race, report)
 
 
-def _quantisable(subject: Subject) -> Subject:
+def _require_layers(subject: Subject) -> None:
     if not subject.layers:
         raise CalibrationError("no layer that could be quantised", where=subject.graph, remedy="use --precision fp16")
-    return subject
 
 
-def _fitting(ranges: Ranges, subject: Subject, attention: bool) -> Ranges:
+def _fitting(ranges: Ranges | None, subject: Subject) -> Ranges | None:
     """Known ranges, for attention in INT8 or in float as it is asked for now."""
+    if ranges is None:
+        return None
     wanted = [name for layer in subject.layers for name in layer.reads if isinstance(layer, Product)]
     if not all(name in ranges.tensors for name in wanted):
         raise CalibrationError(
@@ -123,7 +130,7 @@ def _fitting(ranges: Ranges, subject: Subject, attention: bool) -> Ranges:
             wanted="ranges of an export with --attention int8",
             remedy="calibrate again",
         )
-    return replace(ranges, attention=attention)
+    return replace(ranges, attention=subject.attention)
 
 
 def _race(subject: Subject, outcome: Outcome, held_out: Sequence[Batch]) -> Speed:
@@ -154,41 +161,37 @@ class Found:
         return cls(ranges_.from_json(data["ranges"]), dict(data["scores"]), trials)
 
 
-def _journal(
-    state: Path | None, subject: Subject, calibration: Sequence[Batch], ranges: Ranges | None, drawn: str
-) -> Journal:
+def _journal(state: Path | None, subject: Subject, windows: Material, options: Options) -> Journal:
     """Where the search is noted; one of other windows, however they were drawn, or of other ranges begins anew."""
-    given = f"{drawn} {'' if ranges is None else ranges.to_json()}"
-    key = journal_.key(ranges_.fingerprint(subject.graph), calibration, subject.bank.embeddings, given)
+    drawn = f"{windows.observed is not None} {dict(windows.facts)}"
+    given = "" if options.ranges is None else options.ranges.to_json()
+    what = f"{drawn}{' attention' * subject.attention} {options.observer or ''} {given}"
+    key = journal_.key(ranges_.fingerprint(subject.graph), windows.calibration, subject.bank.embeddings, what)
     return Journal(state, key, [layer.name for layer in subject.layers])
 
 
-def _calibration_of(
-    journal: Journal,
-    subject: Subject,
-    calibration: Sequence[Batch],
-    observed: Iterable[Batch] | None,
-    observer: str | None,
-) -> Found:
-    """That of the search which goes on, or a new one."""
+def _calibration_of(journal: Journal, subject: Subject, windows: Material, options: Options) -> Found:
+    """That of known ranges, of the search which goes on, or a new one."""
+    if options.ranges is not None:
+        return Found(options.ranges)
     if journal.found is not None:
         return Found.from_dict(journal.found)
-    found = _calibrated(subject, calibration, observed, observer)
+    found = _calibrated(subject, windows, options.observer)
     journal.carry(found.to_dict())
     return found
 
 
-def _calibrated(
-    subject: Subject, calibration: Sequence[Batch], observed: Iterable[Batch] | None, observer: str | None
-) -> Found:
+def _calibrated(subject: Subject, windows: Material, observer: str | None) -> Found:
     """The ranges, scales of weights and transforms that measure best, or what the observer says that a user named."""
-    windows = "windows that are read one by one" if observed is not None else f"{count(calibration)} windows"
-    subject.progress(f"ranges of {len(subject.layers)} layers from {windows}")
+    streamed, calibration = windows.observed is not None, windows.calibration
+    many = "windows that are read one by one" if streamed else f"{count(calibration)} windows"
+    subject.progress(f"ranges of {len(subject.layers)} layers from {many}")
+    observed = calibration if windows.observed is None else windows.observed
     by_method = ranges_.collect(
         subject.graph,
-        calibration if observed is None else observed,
+        observed,
         METHODS if observer is None else {observer: METHODS[observer]},
-        seen=_counted(subject, calibration, observed),
+        seen=_counted(subject, None if streamed else count(calibration)),
         attention=subject.attention,
     )
     if observer is not None:
@@ -196,15 +199,15 @@ def _calibrated(
     near = Nearness(subject, subject.affordable(calibration, 100, 96))
     method, scores = nearness.choose(near, by_method)
     chosen, of_weights = nearness.choose_weights(near, by_method[method])
-    improved, trials = trial.improve(near, chosen, calibration if observed is None else observed)
+    improved, trials = trial.improve(near, chosen, observed)
     return Found(improved, scores | of_weights, trials)
 
 
-def _counted(subject: Subject, calibration: Sequence[Batch], observed: Iterable[Batch] | None) -> Callable[[int], None]:
-    """Tells how far ranges are; of windows that are read one by one nobody knows how many there will be."""
-    if observed is not None:
-        return lambda windows: None
-    return lambda windows: subject.steps("ranges", windows - 1, count(calibration))
+def _counted(subject: Subject, windows: int | None) -> Callable[[int], None]:
+    """Tells how far ranges are; of windows that are read one by one nobody knows how many there will be (None)."""
+    if windows is None:
+        return lambda seen: None
+    return lambda seen: subject.steps("ranges", seen - 1, windows)
 
 
 def require_enough(calibration: Sequence[Batch], held_out: Sequence[Batch]) -> None:
@@ -234,8 +237,7 @@ def _report(
     subject: Subject,
     outcome: Outcome,
     found: Found,
-    calibration: Sequence[Batch],
-    held_out: Sequence[Batch],
+    windows: Material,
     bars: Bars,
     race: Speed,
 ) -> dict[str, Any]:
@@ -265,7 +267,7 @@ def _report(
         "attention": "int8" if subject.attention else "float",
         "macs": {"window": sum(subject.macs.values()), "int8_share": round(subject.share(outcome.kept), 4)},
         "speed": race.to_dict(),
-        "recordings": {"calibration": _recordings(calibration), "gate": _recordings(held_out)},
+        "recordings": {"calibration": _recordings(windows.calibration), "gate": _recordings(windows.held_out)},
         "observers_tried": [name for name in METHODS if name in found.scores],
     }
 

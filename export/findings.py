@@ -9,8 +9,8 @@ from pathlib import Path
 from edgebind import bundle, drawing, reference, utf8
 from edgebind.calibration import qdq, ranges
 from edgebind.calibration import reference as learning
+from edgebind.calibration.batches import Material
 from edgebind.calibration.report import evidence, report_page
-from edgebind.calibration.windows.material import Material
 from edgebind.export.original import Original
 from edgebind.manifest import Manifest
 

@@ -18,14 +18,13 @@ from edgebind import __version__, bundle, manifest, starter, utf8
 from edgebind import modality as modalities
 from edgebind.calibration import emulation, engine, gate
 from edgebind.calibration import ranges as ranges_
-from edgebind.calibration.batches import Batch, count
+from edgebind.calibration.batches import Batch, Material, count
 from edgebind.calibration.gate import Bars, Comparison
 from edgebind.calibration.observers import METHODS
-from edgebind.calibration.quantise import Quantised, quantise
+from edgebind.calibration.quantise import Options, Quantised, quantise
 from edgebind.calibration.subject import Steps
 from edgebind.calibration.windows import enough, finding, material, sets, streaming
 from edgebind.calibration.windows import recordings as recordings_
-from edgebind.calibration.windows.material import Material
 from edgebind.errors import CalibrationError, OptionError
 from edgebind.export import findings, half_range, parity
 from edgebind.export.findings import REPORT, Files
@@ -326,24 +325,23 @@ def _input_of(original: Original) -> tuple[tuple[int, ...], str]:
 def _int8(
     request: Request, original: Original, windows: Material, hazards: Hazards, folder: Path, stage: _Told
 ) -> Made:
-    ranges = _known_ranges(request, original)
-    made = quantise(
-        original.graph,
-        windows.calibration,
-        windows.held_out,
-        bank=original.bank,
-        scratch=folder,
-        progress=stage,
-        steps=stage.step,
+    options = Options(
         bars=request.bars or gate.INT8,
         aim=request.bars or gate.INT8_AIM,  # what a user states is what is wanted: no layer is returned beyond it
-        state=request.out / f".{stage.modality}-int8.search",
-        to_half=partial(to_fp16, keep=half_range.nodes(hazards)),
-        observed=windows.observed,
-        ranges=ranges,
-        facts=windows.facts,
         attention=request.attention == "int8",
         observer=request.observer,
+        ranges=_known_ranges(request, original),
+        to_half=partial(to_fp16, keep=half_range.nodes(hazards)),
+    )
+    made = quantise(
+        original.graph,
+        windows,
+        options,
+        bank=original.bank,
+        scratch=folder,
+        state=request.out / f".{stage.modality}-int8.search",
+        progress=stage,
+        steps=stage.step,
     )
     files: Files = {
         **made.files,

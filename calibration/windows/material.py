@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from edgebind.calibration.batches import Batch
+from edgebind.calibration.batches import Batch, Material
 from edgebind.calibration.windows import collecting, finding, recordings, sets, streaming
 from edgebind.calibration.windows.collecting import Opened
 from edgebind.calibration.windows.recordings import MOST, thin
@@ -18,21 +17,6 @@ from edgebind.calibration.windows.streaming import Part, Streamed
 from edgebind.errors import CalibrationError, OptionError
 from edgebind.manifest import Manifest
 from edgebind.sources.units import Units
-
-
-@dataclass(frozen=True, slots=True)
-class Material:
-    """Two parts, no recording in both."""
-
-    calibration: list[Batch]
-    """Held in memory: on these observers are chosen and layers compared."""
-    held_out: list[Batch]
-    """On these INT8 is judged."""
-    observed: Iterable[Batch] | None = None
-    """Windows that ranges are taken from, read one by one; None takes as many of `calibration` as are affordable."""
-    facts: dict[str, Any] = field(default_factory=dict)
-    """For the report: which set, and how it was drawn."""
-    kind: str = "recordings"
 
 
 def sets_among(paths: Sequence[Path]) -> list[tuple[Path, CalibrationSet]]:

@@ -11,11 +11,11 @@ import pytest
 
 from edgebind.benchmarks import quantisers
 from edgebind.calibration import engine, gate, qdq, ranges, sensitivity
-from edgebind.calibration.batches import Batch
+from edgebind.calibration.batches import Batch, Material
 from edgebind.calibration.gate import Bars
 from edgebind.calibration.graph import Graph, Product
 from edgebind.calibration.journal import Journal
-from edgebind.calibration.quantise import quantise
+from edgebind.calibration.quantise import Options, quantise
 from edgebind.calibration.ranges import Ranges
 from edgebind.calibration.search import Search
 from edgebind.calibration.sensitivity import Probe
@@ -129,26 +129,22 @@ def test_the_ladder_returns_the_product_that_hurts(transformer: Path, spans: Ran
 
 
 def test_a_whole_calibration_reports_them(transformer: Path, batches: list[Batch], tmp_path: Path) -> None:
-    bank = LabelBank.empty(16)
+    bank, material = LabelBank.empty(16), Material(batches[:3], batches[3:])
     without, within = (
-        quantise(transformer, batches[:3], batches[3:], bank=bank, scratch=tmp_path, attention=attention)
+        quantise(transformer, material, Options(attention=attention), bank=bank, scratch=tmp_path)
         for attention in (False, True)
     )
     assert (without.report["attention"], within.report["attention"]) == ("float", "int8")
     assert without.mac_share < within.mac_share == 1.0
     assert within.ranges.attention
-    again = quantise(
-        transformer, batches[:3], batches[3:], bank=bank, scratch=tmp_path, attention=True,
-        ranges=ranges.from_json(within.ranges.to_json()),
-    )  # fmt: skip
+    known = ranges.from_json(within.ranges.to_json())
+    again = quantise(transformer, material, Options(attention=True, ranges=known), bank=bank, scratch=tmp_path)
     assert again.ranges == within.ranges
-    back = quantise(transformer, batches[:3], batches[3:], bank=bank, scratch=tmp_path, ranges=within.ranges)
+    back = quantise(transformer, material, Options(ranges=within.ranges), bank=bank, scratch=tmp_path)
     assert back.mac_share == without.mac_share
     assert not back.ranges.attention
     with pytest.raises(CalibrationError, match="know nothing of attention's products"):
-        quantise(
-            transformer, batches[:3], batches[3:], bank=bank, scratch=tmp_path, attention=True, ranges=without.ranges
-        )
+        quantise(transformer, material, Options(attention=True, ranges=without.ranges), bank=bank, scratch=tmp_path)
 
 
 def test_ranges_of_the_first_days_are_of_layers_alone(spans: Ranges) -> None:

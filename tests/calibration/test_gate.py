@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from edgebind.calibration import engine, gate, ladder, nearness, qdq, ranges
-from edgebind.calibration.batches import Batch
+from edgebind.calibration.batches import Batch, Material
 from edgebind.calibration.gate import Bars
 from edgebind.calibration.nearness import Nearness
-from edgebind.calibration.quantise import quantise
+from edgebind.calibration.quantise import Options, quantise
 from edgebind.calibration.subject import Subject
 from edgebind.errors import CalibrationError, GateError, OptionError
 from edgebind.labels import LabelBank
@@ -59,7 +59,7 @@ def test_bars_are_shares(value: float) -> None:
 
 def test_a_good_encoder_passes_whole(encoder: Path, walks: list[Batch], bank: LabelBank, tmp_path: Path) -> None:
     (tmp_path / "int8").mkdir()
-    made = quantise(encoder, walks[:4], walks[4:], bank=bank, scratch=tmp_path / "int8")
+    made = quantise(encoder, Material(walks[:4], walks[4:]), bank=bank, scratch=tmp_path / "int8")
     assert made.kept == ()
     assert made.mac_share == 1
     assert made.least.cosine_mean > 0.998
@@ -72,7 +72,7 @@ def test_the_layer_that_does_the_damage_returns_to_float(
     spoilt_encoder: Path, walks: list[Batch], bank: LabelBank, tmp_path: Path
 ) -> None:
     (tmp_path / "int8").mkdir()
-    made = quantise(spoilt_encoder, walks[:4], walks[4:], bank=bank, scratch=tmp_path / "int8")
+    made = quantise(spoilt_encoder, Material(walks[:4], walks[4:]), bank=bank, scratch=tmp_path / "int8")
     assert made.kept[0] == "m"  # the one that reads the outlier
     assert made.least.meets(gate.INT8)
     assert 0 < made.mac_share < 1
@@ -84,7 +84,9 @@ def test_the_graphs_that_are_kept_are_those_that_were_judged(
 ) -> None:
     (tmp_path / "int8").mkdir()
     # The aim is out of reach, so every layer's damage is measured; each is too costly to return to float.
-    made = quantise(encoder, walks[:4], walks[4:], bank=bank, scratch=tmp_path / "int8", aim=Bars(1, 1, 1))
+    made = quantise(
+        encoder, Material(walks[:4], walks[4:]), Options(aim=Bars(1, 1, 1)), bank=bank, scratch=tmp_path / "int8"
+    )
     assert made.kept == ()
     assert made.report["layers"]["damage"]
     expected = engine.embed(encoder, walks[4:], optimise=True)
@@ -99,7 +101,13 @@ def test_bars_that_no_int8_can_reach_are_an_error(
 ) -> None:
     (tmp_path / "int8").mkdir()
     with pytest.raises(GateError, match="layers in float"):
-        quantise(spoilt_encoder, walks[:4], walks[4:], bank=bank, scratch=tmp_path / "int8", bars=Bars(1, 1, 1))
+        quantise(
+            spoilt_encoder,
+            Material(walks[:4], walks[4:]),
+            Options(bars=Bars(1, 1, 1)),
+            bank=bank,
+            scratch=tmp_path / "int8",
+        )
 
 
 def test_the_observer_is_chosen_on_calibration_windows(
@@ -115,9 +123,9 @@ def test_too_few_windows_are_refused(encoder: Path, walks: list[Batch], bank: La
     with pytest.raises(
         CalibrationError, match=r"short: too few windows to calibrate INT8 on \(wanted at least 16, got 5"
     ):
-        quantise(encoder, short, walks, bank=bank, scratch=tmp_path)
+        quantise(encoder, Material(short, walks), bank=bank, scratch=tmp_path)
     with pytest.raises(CalibrationError, match="too few windows to gate"):
-        quantise(encoder, walks, short, bank=bank, scratch=tmp_path)
+        quantise(encoder, Material(walks, short), bank=bank, scratch=tmp_path)
 
 
 def test_progress_can_stop_it(encoder: Path, walks: list[Batch], bank: LabelBank, tmp_path: Path) -> None:
@@ -125,4 +133,4 @@ def test_progress_can_stop_it(encoder: Path, walks: list[Batch], bank: LabelBank
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        quantise(encoder, walks[:4], walks[4:], bank=bank, scratch=tmp_path, progress=interrupt)
+        quantise(encoder, Material(walks[:4], walks[4:]), bank=bank, scratch=tmp_path, progress=interrupt)

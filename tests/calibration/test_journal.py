@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from edgebind.calibration import gate, journal
-from edgebind.calibration.batches import Batch
+from edgebind.calibration.batches import Batch, Material
 from edgebind.calibration.gate import Bars, Comparison
 from edgebind.calibration.journal import Journal
-from edgebind.calibration.quantise import quantise
+from edgebind.calibration.quantise import Options, quantise
 from edgebind.errors import GateError
 from edgebind.labels import LabelBank
 
@@ -36,7 +36,22 @@ def test_a_measurement_is_found_again(tmp_path: Path) -> None:
 def test_another_search_begins_anew(tmp_path: Path) -> None:
     Journal(tmp_path / "state", "key", LAYERS).note(["c1"], FOUND)
     assert Journal(tmp_path / "state", "other", LAYERS).find(["c1"]) is None
-    assert not (tmp_path / "state").exists()
+
+
+def test_two_searches_at_once_keep_apart_in_one_file(tmp_path: Path) -> None:
+    """Two exports with different recordings into one folder: neither takes the other's numbers for its own."""
+    path = tmp_path / "state"
+    first, second = (Journal(path, key, LAYERS) for key in ("first", "second"))
+    first.carry({"ranges": "first"})
+    second.carry({"ranges": "second"})
+    first.note(["c1"], FOUND)
+    second.note(["m"], FOUND)
+    path.unlink()  # a third one has ended
+    first.note(["g"], FOUND)
+    second.carry({"ranges": "second, later"})
+    assert Journal(path, "first", LAYERS).find(["g"]) == FOUND
+    assert Journal(path, "second", LAYERS).find(["g"]) is None
+    assert Journal(path, "second", LAYERS).found == {"ranges": "second, later"}
 
 
 @pytest.mark.parametrize("cut", [1, 5, 40])
@@ -63,20 +78,29 @@ def test_the_key_knows_graph_windows_labels_and_what_was_given(walks: list[Batch
     assert len(keys) == 5
 
 
-def test_the_calibration_comes_with_the_first_measurement(tmp_path: Path) -> None:
-    first = Journal(tmp_path / "state", "key", LAYERS)
-    first.carry({"ranges": "these"})
-    assert not (tmp_path / "state").exists()
-    first.note(["c1"], FOUND)
-    assert Journal(tmp_path / "state", "key", LAYERS).found == {"ranges": "these"}
+def test_a_calibration_is_kept_before_anything_is_measured(tmp_path: Path) -> None:
+    path = tmp_path / "state"
+    Journal(path, "key", LAYERS).carry({"ranges": "these"})
+    again = Journal(path, "key", LAYERS)
+    assert (again.found, again.resumed) == ({"ranges": "these"}, 0)
+
+
+def test_a_calibration_that_was_halved_is_kept_when_it_is_made_again(tmp_path: Path) -> None:
+    path = tmp_path / "state"
+    Journal(path, "key", LAYERS).carry({"ranges": "these"})
+    path.write_bytes(path.read_bytes()[:-9])
+    again = Journal(path, "key", LAYERS)
+    assert again.found is None
+    again.carry({"ranges": "these"})
+    assert Journal(path, "key", LAYERS).found == {"ranges": "these"}
 
 
 def test_a_verdict_ends_a_search(spoilt_encoder: Path, walks: list[Batch], bank: LabelBank, tmp_path: Path) -> None:
     (tmp_path / "int8").mkdir()
     with pytest.raises(GateError):
         quantise(
-            spoilt_encoder, walks[:4], walks[4:], bank=bank, scratch=tmp_path / "int8", bars=Bars(1, 1, 1),
-            state=tmp_path / "state",
+            spoilt_encoder, Material(walks[:4], walks[4:]), Options(Bars(1, 1, 1)), bank=bank,
+            scratch=tmp_path / "int8", state=tmp_path / "state",
         )  # fmt: skip
     assert not (tmp_path / "state").exists()
 
@@ -87,9 +111,9 @@ import os, signal, sys
 from pathlib import Path
 import numpy as np
 from edgebind.calibration import gate
-from edgebind.calibration.batches import Batch
+from edgebind.calibration.batches import Batch, Material
 from edgebind.calibration.journal import Journal
-from edgebind.calibration.quantise import quantise
+from edgebind.calibration.quantise import Options, quantise
 from edgebind.calibration.switches import Switchboard
 from edgebind.labels import LabelBank
 
@@ -111,8 +135,8 @@ Switchboard.embed, Journal.note = counted, noted
 data = np.load(folder / "walks.npz")
 walks = [Batch(name, data[name]) for name in sorted(data.files)]
 (folder / "int8").mkdir(exist_ok=True)
-made = quantise(folder / "encoder.fp32.onnx", walks[:4], walks[4:], bank=LabelBank.empty(16),
-                scratch=folder / "int8", state=folder / "state", bars=gate.INT8, aim=gate.INT8)
+made = quantise(folder / "encoder.fp32.onnx", Material(walks[:4], walks[4:]), Options(gate.INT8, gate.INT8),
+                bank=LabelBank.empty(16), scratch=folder / "int8", state=folder / "state")
 print(measured, *made.kept)
 """
 
