@@ -8,12 +8,12 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from edgebind import onnx_external
@@ -29,6 +29,8 @@ from edgebind.errors import CalibrationError
 
 FORMAT = "edgebind-ranges/1"
 FILE = "ranges.json"
+FLOAT32 = float(np.finfo(np.float32).max)
+"""No tensor reaches farther."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +92,7 @@ def from_json(text: str, where: str | Path = FILE) -> Ranges:
         attention = data.get("attention", False) is True
         graph, method, windows = str(data["graph"]), str(data["method"]), int(data["windows"])
         return Ranges(graph, method, windows, tensors, weights, attention=attention, rewrites=rewrites)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
         raise CalibrationError(
             f"not a ranges file: {error}", where=where, wanted=FORMAT, remedy="calibrate again"
         ) from error
@@ -116,7 +118,7 @@ def read(path: Path) -> Ranges:
 
 def _checked(pair: Any) -> Range:
     low, high = float(pair[0]), float(pair[1])
-    if not (math.isfinite(low) and math.isfinite(high) and low <= high):
+    if not -FLOAT32 <= low <= high <= FLOAT32:
         raise ValueError(f"range {pair}")
     return low, high
 

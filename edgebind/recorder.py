@@ -6,6 +6,7 @@ the end: after the seconds that were asked for, at the source's own end, at Ctrl
 
 from __future__ import annotations
 
+import itertools
 import tempfile
 import time
 import wave
@@ -47,7 +48,7 @@ def record(source: Source, target: Path, *, seconds: float | None = None, rate_h
 
     Parameters
     ----------
-    target: the file, see `name_for`.
+    target: the file, see `name_for`; where that is there by the end, another recorder's, one with a number behind its name.
     seconds: how long, by the source's own clock; None records until the source ends.
     rate_hz: of sound, for the head of its file.
 
@@ -95,11 +96,27 @@ def name_for(folder: Path, modality: str, now: float | None = None) -> Path:
     if modalities.get(modality).name == "text":
         raise OptionError("prompts are written, not recorded", wanted="a sensor", got=modality)
     stem = f"{modality}-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime(now))}"
-    suffix = SUFFIXES.get(modality, ".npz")
-    tried, number = folder / f"{stem}{suffix}", 2
-    while tried.exists():
-        tried, number = folder / f"{stem}-{number}{suffix}", number + 1
-    return tried
+    return next(path for path in _names(folder / f"{stem}{SUFFIXES.get(modality, '.npz')}") if not path.exists())
+
+
+def _names(path: Path) -> Iterator[Path]:
+    """walk.npz, walk-2.npz, walk-3.npz, ..."""
+    yield path
+    yield from (path.with_name(f"{path.stem}-{number}{path.suffix}") for number in itertools.count(2))
+
+
+def _reserved(path: Path) -> Path:
+    """The first of `_names` that is free, taken by an empty file before another recorder does."""
+    with atomic.storage_errors(path):
+        return next(name for name in _names(path) if _is_taken_by_us(name))
+
+
+def _is_taken_by_us(name: Path) -> bool:
+    try:
+        name.touch(exist_ok=False)
+    except FileExistsError:
+        return False
+    return True
 
 
 class _Spool:
@@ -132,15 +149,19 @@ class _Spool:
 
     def write(self, modality: str, rate_hz: float) -> Recorded:
         times, samples = self._view()
-        with atomic.file(self._target) as scratch:
-            if modality == "audio":
-                _write_wave(scratch, samples, rate_hz)
-            elif modalities.get(modality).is_camera:
-                np.savez_compressed(scratch, times=times, frames=samples)
-            else:
-                np.savez_compressed(scratch, times=times, samples=samples)
-        seconds = (int(times[-1]) - int(times[0])) / NANOSECONDS
-        return Recorded(self._target, len(times), seconds)
+        target = _reserved(self._target)
+        try:
+            with atomic.file(target) as scratch:
+                if modality == "audio":
+                    _write_wave(scratch, samples, rate_hz)
+                elif modalities.get(modality).is_camera:
+                    np.savez_compressed(scratch, times=times, frames=samples)
+                else:
+                    np.savez_compressed(scratch, times=times, samples=samples)
+        except BaseException:
+            target.unlink(missing_ok=True)  # empty
+            raise
+        return Recorded(target, len(times), (int(times[-1]) - int(times[0])) / NANOSECONDS)
 
     def _view(self) -> tuple[NDArray[np.int64], NDArray[Any]]:
         """(times, samples); a chunk that Ctrl-C cut in two is left out."""

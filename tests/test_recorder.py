@@ -49,6 +49,15 @@ def test_a_signal_reads_back_as_it_came(tmp_path: Path) -> None:
     assert [path.name for path in recorded.path.parent.iterdir()] == ["walk.npz"]
 
 
+def test_another_recorders_file_is_not_replaced(tmp_path: Path) -> None:
+    target = tmp_path / "walk.npz"
+    target.write_bytes(b"from one that began in the same second")
+    recorded = recorder.record(ListSource([signal(30)]), target)
+    assert recorded.path == tmp_path / "walk-2.npz"
+    assert target.read_bytes() == b"from one that began in the same second"
+    assert len(list(tmp_path.iterdir())) == 2
+
+
 @pytest.mark.parametrize(("seconds", "samples"), [(0.5, 50), (0.005, 1), (10.0, 300)])
 def test_it_stops_by_the_sources_own_clock(tmp_path: Path, seconds: float, samples: int) -> None:
     source = ListSource([signal(30, first) for first in range(0, 300, 30)])

@@ -78,7 +78,7 @@ def _depth(found: Compared) -> Iterator[str]:
 
 def _told(of: Depth) -> str:
     if of.first is None:
-        return f"No tensor's relative error is above {of.threshold:g}."
+        return f"No layer departs: {of.why_none_departs}."
     first = of.first
     return f"First departs {first.layer} ({first.op}, tensor {first.tensor}): relative error {first.error:.3g}, threshold {of.threshold:g}."
 

@@ -96,6 +96,13 @@ class Depth:
         return next((t for t in self.tensors if t.own > self.threshold >= t.inherited), None)
 
     @property
+    def why_none_departs(self) -> str:
+        """Where `first` is None: what is above the threshold all the same, if anything is."""
+        if all(tensor.error <= self.threshold for tensor in self.tensors):
+            return f"no relative error above {self.threshold:g}"
+        return f"errors above {self.threshold:g} only in differences of near-equal numbers, and what is made of them"
+
+    @property
     def largest_step(self) -> Departure | None:
         """Where the error grows most, in what it adds to the error of what the tensor is made of."""
         steps = [t for t in self.tensors if t.error > t.inherited]

@@ -83,11 +83,21 @@ def added(old: CalibrationSet, file: Path, recording: Path) -> Opened:
     ------
     CalibrationError: a recording of the set is gone or has changed.
     """
-    for member in old.recordings:
-        verify(member, place_of(member, file))
+    require_unchanged(old, file)
     role = BOTH if not old.recordings else GATE if len(old.recordings) % 3 == 2 else CALIBRATE
     places = [*(place_of(member, file) for member in old.recordings), recording]
     return _assembled(old, places, [*(member.role for member in old.recordings), role], file.parent)
+
+
+def require_unchanged(old: CalibrationSet, file: Path) -> None:
+    """Refuse a set of which a recording is gone or has changed.
+
+    Raises
+    ------
+    CalibrationError: the first such recording.
+    """
+    for member in old.recordings:
+        verify(member, place_of(member, file))
 
 
 def _assembled(old: CalibrationSet, places: Sequence[Path], roles: Sequence[str], home: Path) -> Opened:
@@ -122,8 +132,7 @@ def open_set(path: Path, spec: WindowSpec | None = None) -> Opened:
     assert file is not None
     spec = found.window if spec is None else spec
     places = [place_of(member, file) for member in found.recordings]
-    for member, place in zip(found.recordings, places, strict=True):
-        verify(member, place)
+    require_unchanged(found, file)
     names = finding.short_names(places)
     scans = [scan(name, place, found.modality, spec, found.said()) for name, place in zip(names, places, strict=True)]
     looked = tuple(_looked(seen, member) for seen, member in zip(scans, found.recordings, strict=True))

@@ -27,6 +27,8 @@ CLIPPED = (0.01, 0.2)
 """Share of windows at the sensor's limit: to be told, and too many."""
 BLANK = (0.1, 1.0)
 """Share of windows with one value throughout: never too many, since they move no range."""
+STILL = 0.1
+"""Share of windows in which a channel stands still while others move."""
 REPEATED = (0.01, 0.5)
 """Share of windows that were there before."""
 ONE_KIND = 0.9
@@ -120,16 +122,18 @@ def _share(share: float, limits: tuple[float, float], where: str, what: str) -> 
 
 def _dead(looked: Sequence[Looked], modality: str, spec: WindowSpec) -> Iterator[Finding]:
     for each in looked:
-        dead = np.flatnonzero(each.scan.still == len(each.scan)).tolist()
-        names = _channels(len(each.scan.still), modality, spec)
-        if not len(dead):
-            yield from _share(
-                each.scan.blank / max(1, len(each.scan)), BLANK, each.scan.name, "of its windows are blank"
-            )
-        elif len(each.scan):
-            what = "channel" if len(dead) == 1 else "channels"
-            line = f"{what} {', '.join(names[place] for place in dead)} never moves: is the sensor connected?"
-            yield Finding(ERROR, each.scan.name, line)
+        count, name = max(1, len(each.scan)), each.scan.name
+        channels = dict(zip(_channels(len(each.scan.still), modality, spec), each.scan.still.tolist(), strict=True))
+        dead = [channel for channel, still in channels.items() if len(each.scan) and still == len(each.scan)]
+        if not dead:
+            yield from _share(each.scan.blank / count, BLANK, name, "of its windows are blank")
+        else:
+            what = "channel {} never moves" if len(dead) == 1 else "channels {} never move"
+            yield Finding(ERROR, name, f"{what.format(', '.join(dead))}: is the sensor connected?")
+        for channel, still in channels.items():
+            if channel not in dead and (still - each.scan.blank) / count > STILL:
+                line = f"channel {channel} stands still in {still / count:.0%} of its windows: a loose contact?"
+                yield Finding(WARNING, name, line)
 
 
 def _channels(count: int, modality: str, spec: WindowSpec) -> Sequence[str]:

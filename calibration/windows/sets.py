@@ -105,7 +105,7 @@ def read(path: Path) -> CalibrationSet:
         raise CalibrationError("no calibration set here", where=path, wanted=f"a folder with {FILE}")
     try:
         return _parsed(json.loads(file.read_text(encoding="utf-8")))
-    except (ValueError, KeyError, TypeError, AttributeError, EdgebindError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, EdgebindError) as error:
         raise CalibrationError(f"not a calibration set: {error}", where=file, wanted=FORMAT) from error
 
 

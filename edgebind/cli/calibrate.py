@@ -13,6 +13,7 @@ from edgebind.cli.options import Finite, Output
 
 if TYPE_CHECKING:
     from edgebind.calibration.windows.collecting import Opened
+    from edgebind.calibration.windows.sets import CalibrationSet
     from edgebind.manifest import WindowSpec
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
@@ -165,12 +166,12 @@ def record(
     from edgebind.calibration.windows import collecting, sets
 
     spec, file = _window(sensor, bundle), out / sets.FILE
-    old = _set_to_add_to(file, sensor, spec)
+    collecting.require_unchanged(_set_to_add_to(file, sensor, spec), file)  # before an hour is spent on recording
     target = recorder.name_for(out, sensor)
     source = _source(source_text, sensor, spec, rate, speed, units_text)
     recorded = recorder.record(source, target, seconds=seconds, rate_hz=spec.rate_hz)
-    click.echo(f"wrote {target}: {recorded.samples} samples, {recorded.seconds:.1f} s")
-    made = collecting.added(old, file, target)
+    click.echo(f"wrote {recorded.path}: {recorded.samples} samples, {recorded.seconds:.1f} s")
+    made = collecting.added(_set_to_add_to(file, sensor, spec), file, recorded.path)  # which may have grown meanwhile
     fault = made.looked[-1].scan.fault
     if fault is None:
         sets.write(made.set, file)
@@ -191,7 +192,7 @@ def _say_what_is_missing(made: Opened, out: Path) -> None:
         )
 
 
-def _set_to_add_to(file: Path, sensor: str, spec: WindowSpec) -> Any:
+def _set_to_add_to(file: Path, sensor: str, spec: WindowSpec) -> CalibrationSet:
     from edgebind.calibration.windows import sets
     from edgebind.calibration.windows.sets import CalibrationSet, Draw
     from edgebind.errors import OptionError

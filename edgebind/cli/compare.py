@@ -112,8 +112,10 @@ def _rows(found: Compared) -> list[tuple[str, str]]:
         told = f"calibration scaled channels of {', '.join(depth.scaled)} in one of the two: these differ by design"
         rows.append(("", told))
     first, step = depth.first, depth.largest_step
-    none = f"none: no relative error above {depth.threshold:g}"
-    rows.append(("departs", none if first is None else f"first {_told(first)}; threshold {depth.threshold:g}"))
+    told = (
+        f"none: {depth.why_none_departs}" if first is None else f"first {_told(first)}; threshold {depth.threshold:g}"
+    )
+    rows.append(("departs", told))
     return rows if step is None else [*rows, ("grows", f"most {_told(step)}")]
 
 

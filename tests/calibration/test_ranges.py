@@ -37,7 +37,9 @@ def test_ranges_survive_json(encoder: Path, walks: list[Batch]) -> None:
     "text",
     ["", "[]", "{}", '{"format": "other/1", "graph": "", "method": "", "windows": 1, "tensors": {}}',
      '{"format": "edgebind-ranges/1", "graph": "", "method": "", "windows": 1, "tensors": {"x": [2, 1]}}',
-     '{"format": "edgebind-ranges/1", "graph": "", "method": "", "windows": 1, "tensors": {"x": [NaN, 1]}}'],
+     '{"format": "edgebind-ranges/1", "graph": "", "method": "", "windows": 1, "tensors": {"x": [NaN, 1]}}',
+     '{"format": "edgebind-ranges/1", "graph": "", "method": "", "windows": 1, "tensors": {"x": [0, 1e39]}}',
+     '{"format": "edgebind-ranges/1", "graph": "", "method": "", "windows": Infinity, "tensors": {"x": [0, 1]}}'],
 )  # fmt: skip
 def test_a_damaged_file_is_refused(text: str) -> None:
     with pytest.raises(CalibrationError, match="not a ranges file"):

@@ -95,6 +95,40 @@ def test_recordings_grow_into_a_set(walks: Path, tmp_path: Path, capsys: pytest.
         assert recorded["samples"].shape == (3000, 6)
 
 
+def test_nothing_is_recorded_into_a_set_whose_recordings_have_changed(
+    walks: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ("record", "--sensor", "imu", "--source", f"file:{walks / '0.csv'}", "--out", tmp_path / "mine")
+    assert run(*command) == 0
+    (recording,) = (tmp_path / "mine").glob("*.npz")
+    recording.write_bytes(b"something else")
+    assert run(*command) == 2
+    assert "a recording of the set has changed" in capsys.readouterr().err
+    assert list((tmp_path / "mine").glob("*.npz")) == [recording]
+
+
+class Meanwhile(ListSource):
+    """During which somebody else records into the same set."""
+
+    command: tuple[str | Path, ...]
+
+    def __iter__(self) -> Iterator[Chunk]:
+        yield from self.chunks
+        assert run(*self.command) == 0
+
+
+def test_two_recordings_at_once_both_join_the_set(walks: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened, table = sources.open_source, motion(40, 7)
+    command = ("record", "--sensor", "imu", "--out", tmp_path / "mine", "--source")
+    slow = Meanwhile([Chunk((table[:, 0] * 1e9).astype(np.int64), table[:, 1:].astype(np.float32))])
+    slow.command = (*command, f"file:{walks / '0.csv'}")
+    monkeypatch.setattr(
+        sources, "open_source", lambda text, wanted: slow if text == "file:slow" else opened(text, wanted)
+    )
+    assert run(*command, "file:slow") == 0
+    assert len(sets.read(tmp_path / "mine").recordings) == 2
+
+
 def test_a_set_that_is_still_too_small_is_a_note(
     walks: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

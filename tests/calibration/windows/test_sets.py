@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 import wave
 from dataclasses import replace
@@ -116,6 +117,7 @@ def test_a_role_that_does_not_exist_is_refused(walks: Path) -> None:
     ("key", "value"),
     [
         ("windows", -1),
+        ("windows", math.inf),
         ("seed", -1),
         ("edges", [[2, 1], [0]]),
         ("edges", [[1], [0]]),
@@ -194,6 +196,24 @@ def test_a_dead_channel_is_named(walks: Path) -> None:
     table[:, 6] = 0
     write(walks / "1.csv", table)
     assert lines(collect(walks)) == ["1.csv channel gz never moves: is the sensor connected?"]
+
+
+def test_a_channel_that_fails_halfway_is_told(walks: Path) -> None:
+    table = motion(40, 1)
+    table[len(table) // 2 :, 6] = 0
+    write(walks / "1.csv", table)
+    assert lines(collect(walks)) == []
+    told = "1.csv channel gz stands still in 46% of its windows: a loose contact?"  # 18 of 39 begin behind the break
+    assert told in lines(collect(walks), "warning")
+
+
+def test_a_sensor_at_rest_is_blank_and_not_loose(walks: Path) -> None:
+    table = motion(40, 1)
+    table[len(table) // 2 :, 1:] = 0, 0, 9.81, 0, 0, 0
+    write(walks / "1.csv", table)
+    found = lines(collect(walks), "warning")
+    assert "1.csv 44% of its windows are blank" in found
+    assert not any("loose" in line for line in found)
 
 
 def test_one_recording_twice_is_an_error(walks: Path) -> None:
