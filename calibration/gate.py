@@ -92,10 +92,14 @@ def compare(reference: Floats, candidate: Floats, bank: LabelBank) -> Comparison
     cosines = np.einsum("ij,ij->i", reference.astype(np.float64), candidate.astype(np.float64))
     agreement = None
     if len(bank) > 1:
-        same = (reference @ bank.embeddings.T).argmax(axis=1) == (candidate @ bank.embeddings.T).argmax(axis=1)
-        agreement = float(same.mean())
+        agreement = float((nearest(reference, bank) == nearest(candidate, bank)).mean())
     p1 = float(np.percentile(cosines, 1))
     return Comparison(len(cosines), float(cosines.mean()), p1, float(cosines.min()), agreement)
+
+
+def nearest(vectors: Floats, bank: LabelBank) -> NDArray[np.intp]:
+    """(windows,): which label of `bank` each of the vectors (windows, dim) is nearest to; zeros where there is none."""
+    return (vectors @ bank.embeddings.T).argmax(axis=1) if len(bank) else np.zeros(len(vectors), np.intp)
 
 
 def worst(comparisons: Mapping[str, Comparison]) -> Comparison:

@@ -115,13 +115,17 @@ def png(figure: Figure) -> bytes:
 
 def _label_without_formulae(figure: Figure) -> None:
     """Logarithmic axes say 1e-03: what matplotlib writes there by itself is a formula, and no text here is one, see `style`."""
+    from matplotlib.scale import LogTransform
     from matplotlib.ticker import LogFormatter, LogFormatterMathtext
 
     for axis in (axis for axes in figure.axes for axis in (axes.xaxis, axes.yaxis)):
+        transform = axis.get_transform()
+        if not isinstance(transform, LogTransform):
+            continue
         if isinstance(axis.get_major_formatter(), LogFormatterMathtext):
-            axis.set_major_formatter(LogFormatter(axis.get_transform().base))
+            axis.set_major_formatter(LogFormatter(transform.base))
         if isinstance(axis.get_minor_formatter(), LogFormatterMathtext):
-            axis.set_minor_formatter(LogFormatter(axis.get_transform().base))
+            axis.set_minor_formatter(LogFormatter(transform.base))
 
 
 def blank(width: float, height: float, columns: int = 1) -> tuple[Figure, list[Axes]]:

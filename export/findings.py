@@ -45,7 +45,7 @@ def page(
     graphs = {name: path for name, path in files.items() if name.endswith(".onnx") and isinstance(path, Path)}
     if ranges.FILE in files:  # beside the graphs, which are compared with an FP32 graph that is scaled as they are
         (folder / ranges.FILE).write_bytes(_bytes(files[ranges.FILE]))
-    found = evidence.gather(original.graph, graphs, windows.calibration, windows.held_out)
+    found = evidence.gather(original.graph, graphs, windows.calibration, windows.held_out, original.bank)
     report = json.loads(_bytes(files.get(REPORT, b"{}")))
     with drawing.style():
         return {report_page.FILE: utf8.encoded(report_page.to_html(description, report, found))}

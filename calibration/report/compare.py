@@ -236,10 +236,18 @@ def _by_recording(batches: Sequence[Batch], cosines: Reals) -> dict[str, tuple[i
 
 def worst_of(batches: Sequence[Batch], cosines: Reals, most: int = WORST) -> tuple[Worst, ...]:
     """The windows with the least cosine, the worst first."""
-    owners = [(batch, place) for batch in batches for place in range(len(batch))]
+    owners = located(batches)
     found = []
     for at in np.argsort(cosines, kind="stable")[:most].tolist():
-        batch, place = owners[at]
-        start = None if batch.starts is None else float(batch.starts[place] - batch.starts[0]) / NANOSECONDS
+        batch, place, start = owners[at]
         found.append(Worst(batch.recording, start, float(cosines[at]), batch.inputs[place]))
     return tuple(found)
+
+
+def located(batches: Sequence[Batch]) -> list[tuple[Batch, int, float | None]]:
+    """Of every window its batch, its place there, and its seconds from the first one where they are known."""
+    return [(batch, place, _seconds(batch, place)) for batch in batches for place in range(len(batch))]
+
+
+def _seconds(batch: Batch, place: int) -> float | None:
+    return None if batch.starts is None else float(batch.starts[place] - batch.starts[0]) / NANOSECONDS

@@ -13,16 +13,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgebind import onnx_external
-from edgebind.calibration import emulation, engine, ladder, qdq
+from edgebind.calibration import emulation, engine, gate, ladder, qdq
 from edgebind.calibration.batches import Batch, count, spread
 from edgebind.calibration.graph import Graph
 from edgebind.calibration.histogram import BINS, Histogram, Range
 from edgebind.calibration.observers import METHODS
 from edgebind.calibration.report import layers
-from edgebind.calibration.report.compare import Worst, worst_of
+from edgebind.calibration.report.compare import Worst, located, worst_of
 from edgebind.calibration.report.layers import Depth
+from edgebind.labels import LabelBank
 
 Reals = NDArray[np.float64]
+Places = NDArray[np.intp]
 
 GIGAMACS, MOST, LEAST = 60.0, 1024, 4
 """What one pass over the windows may cost, and how many there are at most and at least."""
@@ -51,6 +53,19 @@ class Clip:
     """Mean square of the values by that of their error, decibel."""
 
 
+@dataclass(frozen=True, slots=True)
+class Relabelled:
+    """A window whose nearest label is not FP32's."""
+
+    recording: str
+    start_s: float | None
+    """Seconds from the recording's first window; None where nobody knows."""
+    cosine: float
+    was: str
+    """FP32's."""
+    now: str
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Evidence:
     """What was gathered of one bundle."""
@@ -60,32 +75,56 @@ class Evidence:
     of: int
     """Windows that the gate has judged, of which these are some or all."""
     worst: tuple[Worst, ...]
+    relabelled: tuple[Relabelled, ...] | None
+    """None where there are fewer than two labels."""
     depth: Depth | None
     clips: tuple[Clip, ...]
 
 
-def gather(fp32: Path, graphs: Mapping[str, Path], calibration: Sequence[Batch], held_out: Sequence[Batch]) -> Evidence:
+def gather(
+    fp32: Path, graphs: Mapping[str, Path], calibration: Sequence[Batch], held_out: Sequence[Batch], bank: LabelBank
+) -> Evidence:
     """Look at a bundle's graphs.
 
     Parameters
     ----------
-    graphs: name in the bundle -> file; the first is what the layers and windows are shown of.
+    graphs: name in the bundle -> file; the first is what the layers, labels and windows are shown of.
     calibration: windows for the histograms; none, no histograms.
     """
     macs = max(1, sum(Graph.read(fp32).macs(held_out[0].inputs[:1], fp32).values()))
     judged = spread(held_out, _affordable(macs, GIGAMACS, MOST, LEAST))
-    reference = engine.embed(fp32, judged, optimise=True).astype(np.float64)
-    cosines = {}
-    for name, graph in graphs.items():
-        vectors = _embed(name, graph, judged)
-        cosines[name] = np.einsum("ij,ij->i", reference, vectors.astype(np.float64))
+    reference = engine.embed(fp32, judged, optimise=True)
+    vectors = {name: _embed(name, graph, judged) for name, graph in graphs.items()}
+    exact = reference.astype(np.float64)
+    cosines = {name: np.einsum("ij,ij->i", exact, of.astype(np.float64)) for name, of in vectors.items()}
     first, graph = next(iter(graphs.items()))
     return Evidence(
         cosines,
         count(held_out),
         worst_of(judged, cosines[first]),
+        relabelled(judged, cosines[first], gate.nearest(reference, bank), gate.nearest(vectors[first], bank), bank),
         _depth(fp32, graph, layers.deepest(judged, cosines[first], DEEP)),
         clips(graph, spread(calibration, _affordable(macs, *FOR_HISTOGRAMS))) if calibration else (),
+    )
+
+
+def relabelled(
+    batches: Sequence[Batch], cosines: Reals, was: Places, now: Places, bank: LabelBank
+) -> tuple[Relabelled, ...] | None:
+    """The windows whose nearest label changes, in their order.
+
+    Parameters
+    ----------
+    was, now: (windows,) places of the nearest labels in `bank`.
+    """
+    if len(bank) < 2:
+        return None
+    owners = located(batches)
+    return tuple(
+        Relabelled(
+            owners[at][0].recording, owners[at][2], float(cosines[at]), *(bank.prompts[of[at]] for of in (was, now))
+        )
+        for at in np.flatnonzero(was != now).tolist()
     )
 
 

@@ -59,7 +59,22 @@ def _vectors(report: Report, evidence: Evidence) -> Iterator[str]:
     lines = {"bar, mean": bars.get("cosine_mean", 1.0), "bar, p1": bars.get("cosine_p1", 1.0)}
     drawn = drawing.svg(pictures.cosines(evidence.cosines, lines), "cosines")
     yield f"<h2>Vectors</h2>{figure(drawn, f'Cosine to FP32 of {some} windows that were not used to calibrate')}"
+    yield from _labels(evidence)
     yield f"<h3>The worst windows</h3>{compare_page.worst(evidence.worst)}"
+
+
+def _labels(evidence: Evidence) -> Iterator[str]:
+    graph, cosines = next(iter(evidence.cosines.items()))
+    changed = evidence.relabelled
+    if changed is None:
+        return
+    yield "<h3>Labels that changed</h3>"
+    share = 1 - len(changed) / len(cosines)
+    yield f"<p>{escape(graph)} gives {share:.2%} of these {len(cosines)} windows the label that FP32 gives them.</p>"
+    if changed:
+        heads = ("recording", "second", "cosine", "FP32", "now")
+        rows = [(of.recording, _said(of.start_s), f"{of.cosine:.5f}", of.was, of.now) for of in changed[:MOST_ROWS]]
+        yield listing(heads, rows, wraps=False)
 
 
 def _layers(report: Report, evidence: Evidence) -> Iterator[str]:

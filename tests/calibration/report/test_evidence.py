@@ -97,6 +97,23 @@ def test_an_encoder_that_calibration_scaled_does_not_depart_by_that(
     assert layers.compare(other, graph, few).scaled == ("c1",)  # of another FP32 graph: it can only be said
 
 
+def test_labels_that_change_are_named() -> None:
+    """Three windows of two recordings beside two labels; the last one's vector crosses the line between them."""
+    bank = LabelBank(("rest", "walk"), np.eye(2, dtype=np.float32))
+    before = np.array([[1, 0], [0, 1], [0.72, 0.69]], np.float32)
+    after = np.array([[1, 0], [0.1, 0.99], [0.69, 0.72]], np.float32)
+    batches = [
+        Batch("a", np.zeros((1, 6, 8), np.float32), starts=np.array([5 * HOP])),
+        Batch("b", np.zeros((2, 6, 8), np.float32), starts=np.array([5 * HOP, 7 * HOP])),
+    ]
+    cosines = np.array([1, 0.99, 0.9985])
+    was, now = gate.nearest(before, bank), gate.nearest(after, bank)
+    found = evidence.relabelled(batches, cosines, was, now, bank)
+    assert found == (evidence.Relabelled("b", 2.0, 0.9985, "rest", "walk"),)
+    assert gate.compare(before, after, bank).agreement == pytest.approx(2 / 3)
+    assert evidence.relabelled(batches, cosines, was, now, LabelBank.empty(2)) is None
+
+
 class Whole(HTMLParser):
     """Knows whether every element that is opened is closed, and what is fetched from elsewhere."""
 
@@ -121,7 +138,7 @@ def test_the_page_is_whole_small_and_needs_nothing(
 ) -> None:
     graph, _ = quantised
     timed = [replace(batch, starts=HOP * np.arange(len(batch))) for batch in walks]
-    found = evidence.gather(encoder, {"encoder.onnx": graph}, timed[:4], timed[4:])
+    found = evidence.gather(encoder, {"encoder.onnx": graph}, timed[:4], timed[4:], bank)
     assert len(found.cosines["encoder.onnx"]) == found.of == 40
     assert found.worst[0].cosine == pytest.approx(found.cosines["encoder.onnx"].min())
     report: dict[str, Any] = {
@@ -147,4 +164,5 @@ def test_the_page_is_whole_small_and_needs_nothing(
     worst = found.worst[0]
     assert f"{worst.recording} at {worst.start_s:g} s" in page
     assert "smoothing" in page
+    assert "Labels that changed" in page
     assert page.count("<svg") == 1 + len(found.worst) + 2 + len(found.clips)
