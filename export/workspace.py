@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from edgebind import atomic
+from edgebind.errors import StorageError
 
 PREFIX = ".export."
 LOCK = ".in-use"
@@ -36,10 +37,17 @@ def workspace(out: Path) -> Iterator[Path]:
             try:
                 with _in_use(scratch):
                     yield scratch
+            except StorageError as error:
+                raise _as_seen_from(out, scratch, error) from error
             finally:
                 shutil.rmtree(scratch, ignore_errors=True)
         finally:
             _remove_empty(made)
+
+
+def _as_seen_from(out: Path, scratch: Path, error: StorageError) -> StorageError:
+    """`error` without the name of a folder that nobody asked for and that is gone when it is read."""
+    return error.at(out) if error.where is not None and Path(error.where).is_relative_to(scratch) else error
 
 
 @contextlib.contextmanager

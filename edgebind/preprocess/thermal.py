@@ -30,6 +30,9 @@ RESIZES = (*images.RESIZES, "by-size")
 
 KELVIN_AT_ZERO_CELSIUS = 273.15
 
+LARGEST = 1e6
+"""Magnitude of a float that may still be °C or a count."""
+
 # Percentiles of a frame need no more pixels than this; a full 640 x 512 sort would cost more than the resize.
 _ENOUGH = 16_384
 
@@ -140,6 +143,7 @@ class ThermalPreprocessor:
             # Pillow rounds 8-bit pictures to whole levels: right for parity, too coarse for contrast to be stretched.
             return frame.astype(np.float32) / np.float32(255) if stretched else frame
         values = checks.finite(frame, "thermal frame")
+        _refuse_unbelievable(values)
         if self.low is not None and self.high is not None:
             _refuse_far_outside(values, self.low, self.high)
             return _to_unit(values, self.low, self.high)
@@ -193,6 +197,13 @@ def _to_unit(values: Floats, low: float, high: float) -> Floats:
     scaled: Floats = values - np.float32(low)
     scaled *= np.float32(1 / (high - low))
     return np.clip(scaled, 0.0, 1.0, out=scaled)
+
+
+def _refuse_unbelievable(values: Floats) -> None:
+    """Refuse what no camera writes; the contrast of such a frame would be infinite."""
+    largest = max(float(values.max()), -float(values.min()))
+    if largest > LARGEST:
+        raise RecordingError("thermal frame cannot be true", wanted=f"values up to {LARGEST:g}", got=f"{largest:g}")
 
 
 def _refuse_far_outside(values: Floats, low: float, high: float) -> None:

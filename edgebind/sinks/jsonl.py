@@ -62,12 +62,12 @@ class JsonLinesFileSink(Closing):
         if self._stream is None:
             # Unbuffered: one line is one call to the system, which a Ctrl-C does not split.
             self._stream = open(self.path, "wb", buffering=0)  # noqa: SIM115
-            self._is_ours_to_remove = False
         begun = self._stream.tell() if self._stream.seekable() else None
         try:
             written = self._stream.write(line)
             while written < len(line):
                 written += self._stream.write(line[written:])
+            self._is_ours_to_remove = False
         except OSError as error:
             if begun is not None:
                 with contextlib.suppress(OSError):

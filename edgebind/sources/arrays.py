@@ -18,7 +18,7 @@ from edgebind.closing import Closing
 from edgebind.errors import RecordingError
 from edgebind.manifest import WindowSpec
 from edgebind.signals import NANOSECONDS, Chunk, Times
-from edgebind.sources.checks import Plausible
+from edgebind.sources.checks import Plausible, refuse_far_times
 from edgebind.sources.columns import CHANNELS
 from edgebind.sources.cutting import even_times, pieces, same_rate
 from edgebind.sources.frames import to_physical
@@ -127,7 +127,9 @@ class ArraySource(Closing):
         if times.dtype.kind not in "ui" or times.shape != (count,):
             got = f"{times.dtype} {times.shape}"
             raise RecordingError("times do not fit", where=self.path, wanted=f"int64 nanoseconds, ({count},)", got=got)
-        stamps = times.astype(np.int64) * int(TIME[self._units.given.get("time", "ns")])
+        unit = self._units.given.get("time", "ns")
+        refuse_far_times(times, unit, self._row)
+        stamps = times.astype(np.int64) * int(TIME[unit])
         if self._rate is not None:
             same_rate(stamps, self._rate, self.name)
             return even_times(0, count, self._rate)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +14,7 @@ from edgebind.errors import RecordingError
 from edgebind.manifest import WindowSpec
 from edgebind.signals import NANOSECONDS, Floats, Times
 from edgebind.sources.columns import CHANNELS
-from edgebind.sources.units import STANDARD_GRAVITY
+from edgebind.sources.units import STANDARD_GRAVITY, TIME
 
 LARGEST = {"acc": (2000.0, "m/s²", "more than 200 g"), "gyro": (70.0, "rad/s", "in deg/s? then say --units gyro=deg/s")}
 """What no such sensor reports: largest magnitude, unit, what it usually means."""
@@ -30,6 +31,10 @@ FASTEST = 50_000.0
 """Hz: no inertial sensor is faster; the unit of time is wrong."""
 ENOUGH = 4096
 """Samples that show a recording's rate."""
+FURTHEST = 1 << 62
+"""Nanoseconds, 146 years, before and after 1970: between two such stamps is a distance that 64 bits still hold."""
+
+_REMEDY_OF_TIME = "if the unit of time is wrong, say --units time=ms (or s, us, ns)"
 
 Line = Callable[[int], str]
 """Row of a block -> where it stands, for people."""
@@ -112,22 +117,24 @@ class Plausible:
             return
         self._period = clock.straighten(times[:ENOUGH]).period
         rate = NANOSECONDS / self._period if self._period > 0 else np.inf
-        remedy = "if the unit of time is wrong, say --units time=ms (or s, us, ns)"
         slowest = min(SLOWEST * self.spec.rate_hz, QUICK)
         wanted = f"at least {slowest:g} Hz for this bundle's {self.spec.rate_hz:g} Hz"
         if rate < slowest:
             raise RecordingError(
-                "sampled too slowly", where=self.where, wanted=wanted, got=f"{rate:.4g} Hz", remedy=remedy
+                "sampled too slowly", where=self.where, wanted=wanted, got=f"{rate:.4g} Hz", remedy=_REMEDY_OF_TIME
             )
         if rate > FASTEST:
             got = f"{rate:.4g} Hz" if np.isfinite(rate) else "the same time in every row"
-            raise RecordingError("no sensor is that fast", where=self.where, wanted=wanted, got=got, remedy=remedy)
+            raise RecordingError(
+                "no sensor is that fast", where=self.where, wanted=wanted, got=got, remedy=_REMEDY_OF_TIME
+            )
 
     def _gravity(self, samples: Floats) -> None:
         columns = _columns(self.spec.channels, "acc")
         if len(columns) != 3:
             return
-        median = float(np.median(np.linalg.norm(samples[:, columns], axis=1)))
+        # In float64, where the square of no float32 is too large.
+        median = float(np.median(np.linalg.norm(samples[:, columns].astype(np.float64), axis=1)))
         fault = _fault_of_gravity(median, in_g=self.in_g, stated="acc" in self.stated)
         if fault:
             raise RecordingError(
@@ -148,6 +155,30 @@ class Plausible:
                 raise RecordingError(
                     "out of physical range", where=line(row), wanted=f"at most {largest:g} {unit}", got=got
                 )
+
+
+def refuse_far_times(stamps: NDArray[Any], unit: str, line: Line) -> None:
+    """Refuse stamps that would not fit in nanoseconds.
+
+    Parameters
+    ----------
+    stamps: (n,) finite numbers in `unit`.
+    line: where row i of these stands, for the message.
+
+    Raises
+    ------
+    RecordingError: one is further from 1970 than `FURTHEST`.
+    """
+    far = np.flatnonzero(np.abs(stamps.astype(np.float64)) >= FURTHEST / TIME[unit])
+    if len(far):
+        got = f"{float(stamps[far[0]]):.6g} {unit}"
+        raise RecordingError(
+            "no time of a recording",
+            where=line(int(far[0])),
+            wanted="at most 146 years from 1970",
+            got=got,
+            remedy=_REMEDY_OF_TIME,
+        )
 
 
 def _columns(channels: Sequence[str], quantity: str) -> list[int]:

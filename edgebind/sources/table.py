@@ -18,7 +18,7 @@ from edgebind.errors import RecordingError
 from edgebind.manifest import WindowSpec
 from edgebind.signals import NANOSECONDS, Chunk, Times
 from edgebind.sources import columns
-from edgebind.sources.checks import Plausible
+from edgebind.sources.checks import Plausible, refuse_far_times
 from edgebind.sources.columns import Layout
 from edgebind.sources.cutting import even_times, pieces, same_rate
 from edgebind.sources.lines import bounded, opened
@@ -99,9 +99,8 @@ class TableSource(Closing):
                 samples = (table[:, : len(factors)] * factors).astype(np.float32)
             stamps = table[:, -1] if layout.time else None
             unit = unit or _unit_of_time(layout, stamps)
-            times = self._times(
-                None if stamps is None else _nanoseconds(stamps, unit, lines, used[-1], head), row, len(table)
-            )
+            own = None if stamps is None else _nanoseconds(stamps, unit, lines, used[-1], head, where)
+            times = self._times(own, row, len(table))
             plausible.check(times, samples, where)
             yield from pieces(times, samples, self._chunk, self.name)
             row, number = row + len(table), number + len(lines)
@@ -229,9 +228,14 @@ def _unit_of_time(layout: Layout, stamps: NDArray[np.float64] | None) -> str:
     return layout.time.unit or next(unit for least, unit in EPOCHS if abs(float(stamps[0])) >= least)
 
 
-def _nanoseconds(stamps: NDArray[np.float64], unit: str, lines: Lines, column: int, head: _Head) -> Times:
+def _nanoseconds(
+    stamps: NDArray[np.float64], unit: str, lines: Lines, column: int, head: _Head, where: Callable[[int], str]
+) -> Times:
     """Stamps in their unit -> nanoseconds, without rounding what the file says exactly."""
-    if unit == "ns" and len(stamps) and abs(stamps).max() > 2**53:  # today's date needs more digits than a float has
+    if not len(stamps):  # nothing but empty lines, maybe before the first stamp that tells the unit
+        return np.zeros(0, np.int64)
+    refuse_far_times(stamps, unit, where)
+    if unit == "ns" and abs(stamps).max() > 2**53:  # today's date needs more digits than a float has
         with contextlib.suppress(ValueError):
             exact: Times = np.loadtxt(
                 lines, delimiter=head.delimiter, usecols=column, ndmin=1, comments=None, quotechar='"', dtype=np.int64

@@ -139,6 +139,14 @@ def test_wrong_frames_get_one_line(frame: np.ndarray, says: str) -> None:
     assert "\n" not in str(caught.value)
 
 
+def test_a_frame_that_no_camera_writes_is_refused() -> None:
+    """Its mean and spread would be infinite, and an INT8 encoder makes a unit vector of anything."""
+    frame = np.linspace(-3e38, 3e38, 81, dtype=np.float32).reshape(9, 9)
+    for normalise in ("none", "standard", "robust"):
+        with pytest.raises(RecordingError, match="cannot be true"):
+            ThermalPreprocessor(size=8, normalise=normalise)(frame)
+
+
 def test_another_unit_is_noticed() -> None:
     """Centikelvin counts, or kelvin, given to a range in °C; a furnace a little beyond the range is no mistake."""
     make = ThermalPreprocessor(size=8, low=0.0, high=40.0)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -79,6 +81,19 @@ def test_a_full_disk_is_one_line() -> None:
         pytest.raises(StorageError, match="/dev/full: cannot be written: No space"),
     ):
         sink.write(embedding())
+
+
+def test_a_first_line_that_finds_no_room_leaves_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    class Full(io.FileIO):
+        write = full  # type: ignore[assignment]
+
+    monkeypatch.setattr(jsonl, "open", lambda path, mode, **_: Full(path, mode.rstrip("b")), raising=False)
+    with pytest.raises(StorageError, match="No space"), JsonLinesFileSink(tmp_path / "out.jsonl") as sink:
+        sink.write(embedding())
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:

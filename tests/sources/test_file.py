@@ -88,6 +88,12 @@ BAD: dict[str, tuple[dict[str, Any], str, str]] = {
     "other times": ({"times": stamps(3), "samples": still(4)}, "imu", "times do not fit"),
     "float times": ({"times": np.zeros(3), "samples": still(3)}, "imu", "times do not fit.*int64"),
     "backwards": ({"times": stamps(400)[::-1], "samples": still(400)}, "imu", "row 1: time goes backwards"),
+    "beyond 64 bits": (
+        {"times": np.full(3, 2**63, np.uint64), "samples": still(3)},
+        "imu",
+        "row 0: no time of a recording",
+    ),
+    "far past": ({"times": [-(2**62), 0, 1], "samples": still(3)}, "imu", "row 0: no time of a recording.*146 years"),
     "NaN": ({"times": stamps(400), "samples": np.full((400, 6), np.nan)}, "imu", "row 0: not a number"),
     "units": ({"times": stamps(400), "samples": still(400) / 9.81}, "imu", "out of physical range"),
     "frames backwards": ({"times": [5, 3], "frames": np.ones((2, 4, 5))}, "thermal", "row 1: time goes backwards"),
@@ -177,6 +183,13 @@ def test_units_of_an_npz(tmp_path: Path) -> None:
         np.concatenate([chunk.samples for chunk in expected]),
         rtol=1e-6,
     )
+
+
+def test_nanoseconds_that_are_called_seconds(tmp_path: Path) -> None:
+    """146 years are 4.61e9 s, which the 462nd of these stamps passes."""
+    path = npz(tmp_path, times=stamps(500), samples=still(500))
+    with pytest.raises(RecordingError, match=r"row 462: no time of a recording.*4\.62e\+09 s"):
+        list(open_recording(path, "imu", spec(), units=units.parse("time=s")))
 
 
 def test_an_npz_in_g_is_refused_with_what_mends_it(tmp_path: Path) -> None:

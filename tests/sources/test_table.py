@@ -15,7 +15,7 @@ from edgebind.signals import Chunk
 from edgebind.sources import table, units
 from edgebind.sources.file import open_recording
 from edgebind.sources.table import TableSource
-from tests.recordings import csv, read_borealtc, read_spsw, spec, stamps, still
+from tests.recordings import TITLES, csv, read_borealtc, read_spsw, spec, stamps, still
 
 G = 9.80665
 
@@ -115,6 +115,11 @@ def test_empty_lines_and_a_byte_order_mark_do_no_harm(tmp_path: Path) -> None:
     path = tmp_path / "walk.csv"
     path.write_bytes(b"\xef\xbb\xbf" + text.encode())
     assert len(read(path)) == 400
+
+
+def test_a_table_may_begin_with_more_empty_lines_than_are_read_at_once(tmp_path: Path) -> None:
+    title, _, rows = csv().partition("\n")
+    np.testing.assert_array_equal(read(write(tmp_path, title + "\n" * (table.BLOCK + 10) + rows)).times, stamps(400))
 
 
 def test_long_tables_are_read_in_blocks(tmp_path: Path) -> None:
@@ -224,6 +229,13 @@ BAD = {
     "mg as m/s²": (csv(samples=still(400) * np.repeat((102, 1), 3)), "acceleration out of physical range.*acc=mg"),
     "m/s² as g": (titled("t,ax_g,ay_g,az_g,gx,gy,gz"), "acceleration out of physical range.*acc=m/s2"),
     "deg/s as rad/s": (replaced(57, 4, "95"), "line 57: out of physical range.*95 rad/s.*gyro=deg/s"),
+    "beyond any planet": (titled(TITLES, samples=still(400) * 1e30), "acceleration out of physical range.*e[+]30 m/s²"),
+    "a time too large": (
+        replaced(57, 0, "1e30"),
+        "line 57: no time of a recording.*146 years.*1e[+]30 s.*--units time=",
+    ),
+    "a time beyond floats in ns": (replaced(57, 0, "1e300"), "line 57: no time of a recording"),
+    "nothing but empty lines": (csv().splitlines()[0] + "\n" * 9000, "no samples.*0 rows"),
     "beyond 200 g": (replaced(57, 2, "-2500"), "line 57: out of physical range.*2500 m/s²"),
 }
 
