@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import json
 import os
 import shutil
@@ -89,6 +90,25 @@ def require_place(target: Path) -> None:
     except OSError as error:  # a name that is too long, a folder that may not be looked into
         raise _as_storage_error(error, target) from error
     _scratch_file(target, folder).unlink()
+
+
+@contextlib.contextmanager
+def turn(folder: Path) -> Iterator[None]:
+    """Names are chosen and files changed in `folder` by one process after the other, as far as each asks for its turn.
+
+    The folder itself is locked, so nothing is left behind, and a process that dies lets go. NFS cannot lock one: there
+    nobody waits.
+    """
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        except OSError as error:
+            if error.errno not in (errno.EBADF, errno.ENOLCK, errno.EOPNOTSUPP):
+                raise
+        yield
+    finally:
+        os.close(handle)
 
 
 def _not_ordinary(target: Path) -> StorageError:

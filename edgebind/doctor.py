@@ -14,6 +14,7 @@ from pathlib import Path
 
 from edgebind import cpu, cuda, extras
 from edgebind.errors import EdgebindError, MissingDependencyError
+from edgebind.wording import counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +47,9 @@ def _machine() -> Iterator[Finding]:
     kernels = "VNNI: 8-bit kernels are exact" if cpu.has_vnni() else "no VNNI: U8U8 kernels, because U8S8 saturate"
     if cpu.is_arm():
         kernels = "ARM dot products" if "asimddp" in cpu.flags() else "ARM without dot products: INT8 gains little"
-    yield Finding("machine", "cpu", True, f"{os.cpu_count()} processors, {cpu.default_threads()} used; {kernels}")
+    yield Finding(
+        "machine", "cpu", True, f"{counted(os.cpu_count() or 1, 'processor')}, {cpu.default_threads()} used; {kernels}"
+    )
     free = shutil.disk_usage(Path.cwd()).free / 1e9
     yield Finding("machine", "disk", free > 1, f"{free:.1f} GB free here", "" if free > 1 else "free some space")
     yield _gpu()
@@ -138,7 +141,9 @@ def _starter() -> Iterator[Finding]:
             except EdgebindError as error:
                 yield Finding("bundle", name, False, str(error), "install edgebind again")
             else:
-                yield Finding("bundle", name, True, f"whole, {manifest.dim} dimensions, {len(manifest.labels)} labels")
+                yield Finding(
+                    "bundle", name, True, f"whole, {manifest.dim} dimensions, {counted(len(manifest.labels), 'label')}"
+                )
 
 
 def _sensors() -> Iterator[Finding]:

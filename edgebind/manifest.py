@@ -82,7 +82,8 @@ def read(path: Path) -> Manifest:
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise BundleError("no bundle here", where=path.parent, wanted=f"a folder with {FILE}") from None
+        remedy = "edgebind export makes bundles"
+        raise BundleError("no bundle here", where=path.parent, wanted=f"a folder with {FILE}", remedy=remedy) from None
     except OSError as error:
         raise BundleError(f"cannot be read: {error.strerror or error}", where=path) from error
     except ValueError as error:

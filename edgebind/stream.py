@@ -22,6 +22,7 @@ from edgebind.signals import NANOSECONDS, Chunk, Embedding, Floats, Window
 from edgebind.sinks.base import Sink
 from edgebind.sources.base import Source
 from edgebind.window import Counters as WindowCounters
+from edgebind.wording import counted
 
 if TYPE_CHECKING:
     from edgebind.bundle import Bundle
@@ -77,10 +78,10 @@ class Counters:
     """Handed to every sink."""
 
     def __str__(self) -> str:
-        text = f"{self.embedded} windows embedded"
+        text = f"{counted(self.embedded, 'window')} embedded"
         if self.dropped_windows:
             text += f", {self.dropped_windows} dropped (gaps, or faster than the hop)"
-        return text + (f", {self.lost_chunks} chunks lost (encoder too slow)" if self.lost_chunks else "")
+        return text + (f", {counted(self.lost_chunks, 'chunk')} lost (encoder too slow)" if self.lost_chunks else "")
 
 
 class Stream:

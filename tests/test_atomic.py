@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import json
 import os
 from pathlib import Path
@@ -216,3 +217,14 @@ def test_a_disk_that_refuses_is_known_at_once(number: int, tmp_path: Path, monke
     monkeypatch.setattr("tempfile.mkstemp", refuse)
     with pytest.raises(StorageError, match="nothing was written"):
         atomic.require_place(tmp_path / "report.json")
+
+
+def test_one_process_after_the_other_has_its_turn(tmp_path: Path) -> None:
+    other = os.open(tmp_path, os.O_RDONLY)
+    try:
+        with atomic.turn(tmp_path), pytest.raises(BlockingIOError):
+            fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    finally:
+        os.close(other)
+    assert list(tmp_path.iterdir()) == []

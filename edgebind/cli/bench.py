@@ -197,14 +197,17 @@ def _road(measured: dict[str, Any]) -> list[str]:
 
 
 def _keep(report: dict[str, Any], out: Path | None, page: Path | None) -> None:
+    """Write what was asked for; a disk that has no room for one of the two does not cost the other."""
     from edgebind import atomic
 
-    if out is not None:
-        atomic.write_json(out, report)
-    if page is not None:
-        from edgebind.benchmarks import page as pages
+    try:
+        if out is not None:
+            atomic.write_json(out, report)
+    finally:
+        if page is not None:
+            from edgebind.benchmarks import page as pages
 
-        pages.write(page, report)
+            pages.write(page, report)
 
 
 def _compare(files: tuple[Path, Path], fail_above: float | None) -> None:

@@ -171,14 +171,25 @@ def record(
     source = _source(source_text, sensor, spec, rate, speed, units_text)
     recorded = recorder.record(source, target, seconds=seconds, rate_hz=spec.rate_hz)
     click.echo(f"wrote {recorded.path}: {recorded.samples} samples, {recorded.seconds:.1f} s")
-    made = collecting.added(_set_to_add_to(file, sensor, spec), file, recorded.path)  # which may have grown meanwhile
+    made = _put_into_set(recorded.path, file, sensor, spec)
     fault = made.looked[-1].scan.fault
     if fault is None:
-        sets.write(made.set, file)
         _show(made, each_recording=False)
         _say_what_is_missing(made, out)
     if recorded.ended or fault:
         raise recorded.ended or fault  # type: ignore[misc]  # one of them is there
+
+
+def _put_into_set(recording: Path, file: Path, sensor: str, spec: WindowSpec) -> Opened:
+    """The set in `file` with one more, and written if that has no fault. Another recorder may have changed it meanwhile."""
+    from edgebind import atomic
+    from edgebind.calibration.windows import collecting, sets
+
+    with atomic.turn(file.parent):
+        made = collecting.added(_set_to_add_to(file, sensor, spec), file, recording)
+        if made.looked[-1].scan.fault is None:
+            sets.write(made.set, file)
+    return made
 
 
 def _say_what_is_missing(made: Opened, out: Path) -> None:

@@ -10,6 +10,7 @@ import click
 
 from edgebind.cli import options
 from edgebind.cli.options import Output
+from edgebind.wording import counted
 
 if TYPE_CHECKING:
     from edgebind.bundle import Bundle
@@ -60,12 +61,8 @@ def command(
         wanted = Wanted(bundle.manifest.modality, bundle.manifest.window, rate, said)
         found = _embed_all(bundle, inputs, wanted.at_once())
         _write(out, found, bundle.manifest.dim)
-    rows, files = _counted(len(found), "embedding"), _counted(len(inputs), "recording")
+    rows, files = counted(len(found), "embedding"), counted(len(inputs), "recording")
     click.echo(f"edgebind: wrote {rows} of {files} to {out}", err=True)
-
-
-def _counted(count: int, noun: str) -> str:
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def _embed_all(bundle: Bundle, inputs: tuple[str, ...], wanted: Wanted) -> list[Embedding]:

@@ -31,6 +31,11 @@ def command(folder: Path, as_json: bool) -> None:
 _PIXELS = "TensorRT takes the 8-bit pixels after resize and crop, and does the rest (--backend tensorrt-floats: not)"
 
 
+def _size(count: int) -> str:
+    """Of a file of so many bytes."""
+    return f"{count / 1e6:.2f} MB" if count >= 1e5 else f"{count / 1e3:.1f} kB"
+
+
 def _rows(folder: Path, manifest: Manifest) -> list[tuple[str, str]]:
     from edgebind import preprocess, reference
 
@@ -47,7 +52,7 @@ def _rows(folder: Path, manifest: Manifest) -> list[tuple[str, str]]:
         *([("pixels", _PIXELS)] if preprocess.tail_of(manifest.preprocess) is not None else []),
         ("labels", "; ".join(manifest.labels) or "none: give some with edgebind run --labels"),
         *(
-            ("", f"{name}  {(folder / name).stat().st_size / 1e6:.2f} MB  sha256 {digest[:12]}")
+            ("", f"{name}  {_size((folder / name).stat().st_size)}  sha256 {digest[:12]}")
             for name, digest in manifest.files.items()
         ),
     ]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from edgebind.cli.options import Output
+from edgebind.wording import counted
 
 if TYPE_CHECKING:
     from edgebind.labels import LabelBank
@@ -70,7 +71,7 @@ def command(
         _show(bank, like.labels if like is not None else None)
     if out is not None:
         bank.to_npz(out)
-        click.echo(f"wrote {len(bank)} prompts of the space {bank.space} to {out}")
+        click.echo(f"wrote {counted(len(bank), 'prompt')} of the space {bank.space} to {out}")
 
 
 def _labels(

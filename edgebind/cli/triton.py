@@ -54,4 +54,5 @@ def command(
         *steps, name = triton.export(folder, out, serving)
         click.echo(f"ensemble  {out / name}, with {', '.join(steps)}")
     if engine is None and device == "gpu":
-        click.echo("ONNX Runtime serves them; an INT8 bundle gains its speed on a GPU from --engine only", err=True)
+        told = "ONNX Runtime serves them; an INT8 bundle gains its speed on a GPU from --engine only"
+        click.echo(f"edgebind: {told}", err=True)

@@ -61,7 +61,8 @@ def test_an_error_is_one_line_and_exit_code_2(tmp_path: Path) -> None:
         [sys.executable, "-m", "edgebind", "inspect", str(tmp_path)], capture_output=True, text=True, check=False
     )
     assert done.returncode == 2
-    assert done.stderr.splitlines() == [f"edgebind: {tmp_path}: no bundle here (wanted a folder with manifest.json)"]
+    line = "no bundle here (wanted a folder with manifest.json); edgebind export makes bundles"
+    assert done.stderr.splitlines() == [f"edgebind: {tmp_path}: {line}"]
 
 
 @pytest.mark.parametrize("arguments", [("inspect", "{folder}"), ("inspect", "{folder}", "--json"), ("--help",)])

@@ -88,7 +88,7 @@ def test_a_first_line_that_finds_no_room_leaves_no_file(tmp_path: Path, monkeypa
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     class Full(io.FileIO):
-        write = full  # type: ignore[assignment]
+        write = full
 
     monkeypatch.setattr(jsonl, "open", lambda path, mode, **_: Full(path, mode.rstrip("b")), raising=False)
     with pytest.raises(StorageError, match="No space"), JsonLinesFileSink(tmp_path / "out.jsonl") as sink:
