@@ -178,29 +178,6 @@ def test_ctrl_c_keeps_what_was_recorded_and_puts_it_into_the_set(
     assert sets.sha256_of(tmp_path / member.path) == member.sha256
 
 
-def test_a_set_that_grew_meanwhile_keeps_what_it_got(
-    walks: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """Two recorders write into one folder, and the second ends while the first still records."""
-    file, folder = f"file:{walks / '0.csv'}", tmp_path / "mine"
-    other = f"file:{walks / '1.csv'}"
-    record = ("record", "--sensor", "imu", "--seconds", "30", "--out", folder, "--source")
-    opened = sources.open_source
-
-    class Slow(ListSource):
-        def __iter__(self) -> Iterator[Chunk]:
-            monkeypatch.setattr(sources, "open_source", opened)
-            assert run(*record, other) == 0
-            yield from self.chunks
-
-    def slow(text: str, wanted: sources.Wanted) -> Slow:
-        return Slow(list(opened(text, wanted)))
-
-    monkeypatch.setattr(sources, "open_source", slow)
-    assert run(*record, file) == 0
-    assert len({member.sha256 for member in sets.read(folder).recordings}) == 2
-
-
 def test_a_recording_too_short_for_a_window_is_kept_outside_of_the_set(
     walks: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
