@@ -36,6 +36,8 @@ class Shots:
     shots: int
     metrics: dict[str, list[float]]
     """`top1` and `balanced`, or `map`: one value a seed, 0 to 1."""
+    classes: int
+    """That took part: in the draw with the fewest, where groups lack some."""
 
     def mean(self, metric: str) -> float:
         return float(np.mean(self.metrics[metric]))
@@ -56,8 +58,6 @@ class Division:
     """Rows of other groups."""
     classes: Counts
     """Classes that occur on both sides; only they take part."""
-    least: int
-    """Examples of the rarest of these classes that may be drawn."""
 
 
 def curve(
@@ -92,16 +92,18 @@ def curve(
     truth = zero_shot.indicators(targets, classes)
     judge_probe = _judge_several if several else _judge_one
     found: dict[int, list[dict[str, float]]] = {}
+    fewest = classes
     for draw in range(seed, seed + seeds):
         rng = np.random.default_rng(draw)
         division = divide(truth, groups, training, rng)
+        fewest = min(fewest, len(division.classes))
         queues = [_queue(division.learned, truth[:, at], groups, rng) for at in division.classes]
         for count in shots:
             if all(len(queue) >= count for queue in queues):
                 rows = np.unique(np.concatenate([queue[:count] for queue in queues]))
                 found.setdefault(count, []).append(judge_probe(vectors, truth, rows, division))
     return [
-        Shots(count, {name: [one[name] for one in values] for name in values[0]})
+        Shots(count, {name: [one[name] for one in values] for name in values[0]}, fewest)
         for count, values in sorted(found.items())
         if len(values) == seeds
     ]
@@ -116,24 +118,27 @@ def divide(
     ------
     OptionError: fewer than two classes occur on both sides.
     """
-    if len(training):
-        best = _division(truth, np.isin(np.arange(len(truth)), training))
-    else:
-        names, member = np.unique(groups if len(groups) else np.arange(len(truth)), return_inverse=True)
-        halves = (rng.permutation(len(names)) < len(names) // 2 for _ in range(TRIES))
-        best = max((_division(truth, half[member]) for half in halves), key=lambda one: (len(one.classes), one.least))
-    if len(best.classes) < 2:
-        raise OptionError(
-            "few-shot needs two classes in two groups", wanted="classes on both sides", got=len(best.classes)
-        )
-    return best
-
-
-def _division(truth: NDArray[np.bool_], is_learned: NDArray[np.bool_]) -> Division:
+    is_learned = np.isin(np.arange(len(truth)), training) if len(training) else _best_half(truth, groups, rng)
     classes = np.flatnonzero(truth[is_learned].any(axis=0) & truth[~is_learned].any(axis=0))
+    if len(classes) < 2:
+        raise OptionError("few-shot needs two classes in two groups", wanted="classes on both sides", got=len(classes))
     taking_part = truth[:, classes].any(axis=1)
-    least = int(truth[is_learned][:, classes].sum(axis=0).min(initial=len(truth)))
-    return Division(np.flatnonzero(is_learned & taking_part), np.flatnonzero(~is_learned & taking_part), classes, least)
+    return Division(np.flatnonzero(is_learned & taking_part), np.flatnonzero(~is_learned & taking_part), classes)
+
+
+def _best_half(truth: NDArray[np.bool_], groups: Sequence[str], rng: np.random.Generator) -> NDArray[np.bool_]:
+    """(items,) whether it is learned from: of many halves of the groups, the one with the most classes on both sides, and
+    of those the one whose rarest class has the most examples."""
+    names, member = np.unique(groups if len(groups) else np.arange(len(truth)), return_inverse=True)
+    counts = np.zeros((len(names), truth.shape[1]), np.float32)  # of each class in each group
+    np.add.at(counts, member, truth)
+    halves = np.stack([rng.permutation(len(names)) < len(names) // 2 for _ in range(TRIES)])
+    learned = halves.astype(np.float32) @ counts
+    on_both = (learned > 0) & (learned < counts.sum(axis=0))
+    least = np.where(on_both, learned, np.inf).min(axis=1, initial=np.inf)
+    *_, best = sorted(range(TRIES), key=lambda at: (on_both[at].sum(), least[at], -at))
+    chosen: NDArray[np.bool_] = halves[best][member]
+    return chosen
 
 
 def _queue(learned: Counts, has: NDArray[np.bool_], groups: Sequence[str], rng: np.random.Generator) -> Counts:

@@ -118,6 +118,12 @@ class OneSensor:
         except OptionError as error:
             self.context.leave_out(f"{task.name}: {error}")
             return []
+        there = len({target for mine in task.targets for target in mine})
+        if found and found[0].classes < there:
+            line = (
+                f"{found[0].classes} of {there} classes occur on both sides of a draw: few-shot is asked of those alone"
+            )
+            self.context.leave_out(f"{task.name}: {line}")
         missing = sorted(set(options.shots) - {point.shots for point in found})
         if missing:
             counts = ", ".join(map(str, missing))

@@ -37,7 +37,20 @@ def test_no_group_is_both_learned_from_and_judged(seed: int) -> None:
     learned, judged = ({groups[row] for row in rows} for rows in (found.learned, found.judged))
     assert len(learned) == len(judged) == 3
     assert not learned & judged
-    assert found.least == 30
+    assert all(sum(_items()[1][row] == (target,) for row in found.learned) == 30 for target in range(3))
+
+
+def test_of_many_halves_the_one_that_tells_most_is_taken() -> None:
+    """Two of eight people do what nobody else does: they are never both learned from, nor both judged."""
+    groups = tuple(f"p{person}" for person in range(8) for _ in range(4))
+    targets = [(at % 2,) for at in range(32)]
+    targets[0] = targets[1] = targets[4] = (2,)
+    truth = zero_shot.indicators(targets, 3)
+    for seed in range(8):
+        found = few_shot.divide(truth, groups, (), np.random.default_rng(seed))
+        assert found.classes.tolist() == [0, 1, 2]
+        # Of the two, the one with more examples of it is learned from.
+        assert {0, 1} <= set(found.learned.tolist()) and 4 in found.judged
 
 
 def test_the_data_sets_own_division_is_kept() -> None:
