@@ -111,7 +111,9 @@ def _pictures(report: Report, together: Sequence[Mapping[str, Any]]) -> Iterator
     if drawn is not None:
         way = first["subject"].partition(": ")[2]
         about = (
-            "zero-shot, what was named what" if first["task"] == "zero-shot" else task_of(first).partition(", mean")[0]
+            "zero-shot, what was named what"
+            if first["task"] == "zero-shot"
+            else ", ".join(task_of(first).split(", ")[:2])
         )
         caption = f"{way}, {about}" if way else about
         yield figure(drawing.svg(drawn, f"{first['subject']} {first['task']}"), caption)

@@ -130,13 +130,13 @@ def _row(together: Sequence[Mapping[str, Any]], name: str, *, is_first: bool) ->
     first = together[0]
     having = {result["encoder"]: result for result in together if name in result["metrics"]}
     values = {encoder: result["metrics"][name] for encoder, result in having.items()}
-    chances = dict.fromkeys(_number(r["chance"][name], name) for r in having.values() if name in r["chance"])
+    guessed = [result["chance"][name] for result in having.values() if name in result["chance"]]
     return Row(
         subject=first["subject"],
         task=task_of(first),
         title=title_of(name, first),
         items=" / ".join(dict.fromkeys(str(result["items"]) for result in together)) if is_first else "",
-        chance=" / ".join(chances),
+        chance=_span(guessed, name),
         cells={encoder: _number(values[encoder], name) + _spread(having[encoder], name) for encoder in having},
         published=_published(first, name),
         is_headline=name == first["headline"],
@@ -144,11 +144,17 @@ def _row(together: Sequence[Mapping[str, Any]], name: str, *, is_first: bool) ->
     )
 
 
+def _span(values: Sequence[float], name: str) -> str:
+    """One number, or from the least to the largest where encoders were asked about different items."""
+    ends = dict.fromkeys(_number(end(values), name) for end in (min, max)) if values else {}
+    return " to ".join(ends)
+
+
 def task_of(result: Mapping[str, Any]) -> str:
     """A task, with the metric that its numbers are of where their titles do not say it."""
     metric = result["details"].get("metric")
     seeds = result["details"].get("seeds")
-    counted = f", mean and spread of {len(seeds)} draws" if seeds else ""
+    counted = "" if not seeds else ", one draw" if len(seeds) == 1 else f", mean and spread of {len(seeds)} draws"
     return f"{result['task']}, {TITLES.get(metric, metric)}{counted}" if metric else str(result["task"])
 
 
@@ -178,7 +184,9 @@ def _number(value: float, name: str) -> str:
 
 
 def _spread(result: Mapping[str, Any], name: str) -> str:
-    """±, of the curve's point that `name` stands for."""
+    """±, of the curve's point that `name` stands for; nothing of a single draw."""
+    if len(result["details"].get("seeds", ())) < 2:
+        return ""
     points = result["details"].get("points", ())
     return next((f" ±{100 * point['spread']:.1f}" for point in points if name == f"{point['shots']} shots"), "")
 
@@ -210,7 +218,8 @@ def warnings_of(report: Report) -> list[str]:
     found = [f"{one['name']}: {one['notes']['training']}" for one in report["datasets"] if "training" in one["notes"]]
     limit = report["options"]["limit"]
     if limit is not None:
-        found.append(f"at most {limit} clips of each question: published numbers are of all of them")
+        counted = "one clip" if limit == 1 else f"{limit} clips"
+        found.append(f"at most {counted} of each question: published numbers are of all of them")
     for what in ("prompts", "templates"):
         if report["options"].get(what):
             found.append(f"classes are called by the {what} of {report['options'][what]}")

@@ -64,7 +64,7 @@ def run(request: Request, progress: Progress = lambda stage, step, steps: None) 
     asked_as = _other_words(request)
     with Panel(request.models, text=request.text, where=request.where) as panel:
         context = Context(panel, Store(request.cache or request.out / VECTORS, progress), request.options)
-        sources = told_apart([_opened(spec) for spec in dict.fromkeys(request.on)])
+        sources = told_apart([_opened(spec, progress) for spec in dict.fromkeys(request.on)])
         if asked_as is not None:
             sources = _reworded(sources, asked_as, context)
         found = report.to_dict(context, sources, evaluate(context, sources), _words(request))
@@ -73,10 +73,13 @@ def run(request: Request, progress: Progress = lambda stage, step, steps: None) 
     return found
 
 
-def _opened(spec: str) -> Source:
-    """Named by its whole path: another folder of the same name holds other clips."""
+def _opened(spec: str, progress: Progress) -> Source:
+    """Named by its whole path: another folder of the same name holds other clips. Opening may look into every file."""
     name, _, folder = spec.partition(":")
-    return Source(f"{name}:{Path(folder).expanduser().resolve()}", open_dataset(spec))
+    progress(f"opening {name}", -1, 1)
+    found = Source(f"{name}:{Path(folder).expanduser().resolve()}", open_dataset(spec))
+    progress(f"opening {name}", 0, 1)
+    return found
 
 
 def told_apart(sources: Sequence[Source]) -> list[Source]:

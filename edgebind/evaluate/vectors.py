@@ -27,7 +27,7 @@ PIECE = 256
 """Clips that are embedded, and kept, together."""
 
 Progress = Callable[[str, int, int], None]
-"""Called with what is being done, the number of the step from 0, and of all steps."""
+"""Called with what is being done, the number of the step that is done, from 0 (-1 before the first), and of all steps."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -117,6 +117,24 @@ def test_rows_put_encoders_side_by_side_with_the_literature(found: Report) -> No
     assert rows["NYU: depth and vision", "mean cosine"].cells == {"teacher": "0.310"}
 
 
+def test_encoders_that_see_other_items_have_other_chances(found: Report) -> None:
+    for result, chance in zip(found["results"][:3:2], (0.02, 0.031), strict=True):
+        result["chance"]["top1"] = chance
+    rows = {(row.subject, row.title): row for row in report.rows_of(found)}
+    assert rows["ESC-50", "top-1"].chance == "2.0 to 3.1"
+    assert rows["ESC-50", "balanced accuracy"].chance == "2.0"
+
+
+def test_one_draw_has_no_spread(found: Report) -> None:
+    found["results"][1]["details"]["seeds"] = [0]
+    found["results"][3]["details"]["seeds"] = [0]
+    found["options"]["limit"] = 1
+    rows = {(row.subject, row.title): row for row in report.rows_of(found)}
+    assert rows["ESC-50", "1 shot"].task == "few-shot, top-1, one draw"
+    assert rows["ESC-50", "1 shot"].cells["teacher"] == "51.0"
+    assert report.warnings_of(found) == ["at most one clip of each question: published numbers are of all of them"]
+
+
 def test_the_table_in_the_terminal_is_aligned(found: Report) -> None:
     lines = report.as_text(found).splitlines()
     assert lines[-2:] == [
