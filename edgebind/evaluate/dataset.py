@@ -93,7 +93,7 @@ class Classification:
     groups: tuple[str, ...] = ()
     """For each clip the person, run, date or fold it comes from: few-shot draws and tests from different groups. Empty: none."""
     training: tuple[int, ...] = ()
-    """Clips that the data set gives for learning (few-shot draws from them alone); the others are judged. Empty: judged all."""
+    """Clips that the data set gives for learning: few-shot draws from them alone, and whoever asks, only the others are judged."""
 
     @property
     def prompts(self) -> tuple[tuple[str, ...], ...]:
@@ -108,6 +108,12 @@ class Classification:
     def several(self) -> bool:
         """Whether a clip may have several classes."""
         return self.metric == "map"
+
+    @property
+    def judged(self) -> list[int]:
+        """Rows of the clips that are not there to learn from."""
+        learned = set(self.training)
+        return [row for row in range(len(self.clips)) if row not in learned]
 
     def only(self, rows: Sequence[int]) -> Classification:
         """The clips `rows`, in that order."""

@@ -29,7 +29,7 @@ def evaluate(context: Context, sources: Sequence[Source]) -> list[Result]:
     for source in sources:
         seen: list[Seen] = []
         for one in _looked_at(context, source):
-            seen.append(one)
+            seen.append(one.judged)
             found += asking.ask(one)
         found += _of_two(context, source, seen)
         everything += seen

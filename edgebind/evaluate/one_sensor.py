@@ -29,12 +29,18 @@ def see(context: Context, source: Source, question: Classification | Recordings,
         whole = question if isinstance(question, Classification) else question.classification(encoder.window)
         if context.wants("zero-shot") or context.wants("fusion"):
             class_vectors(context.panel, context.store, encoder, whole.prompts)
+        if not context.wants("few-shot"):
+            whole = whole.only(whole.judged)
         task = whole.only(some([clip.name for clip in whole.clips], context.options.limit))
         embedded = context.embed(encoder, task.clips, task.name, source)
     except RecordingError as error:
         context.leave_out(str(error))
         return None
-    return Seen(task.only(embedded.rows), encoder, embedded.vectors)
+    found = Seen(task.only(embedded.rows), encoder, embedded.vectors)
+    if not found.task.judged:
+        context.leave_out(f"{task.name}: every clip that can be read is there to learn from, and none to be judged")
+        return None
+    return found
 
 
 class OneSensor:
@@ -47,7 +53,7 @@ class OneSensor:
     def ask(self, seen: Seen) -> Iterator[Result]:
         """The results that the options want."""
         if self.context.wants("zero-shot"):
-            yield self._zero_shot(seen)
+            yield self._zero_shot(seen.judged)
         if self.context.wants("few-shot"):
             yield from self._few_shot(seen)
 
@@ -89,7 +95,7 @@ class OneSensor:
             task="few-shot",
             subject=seen.task.name,
             encoder=seen.encoder.name,
-            items=len(seen.task.clips),
+            items=len(seen.task.judged),
             metrics={f"{point.shots} shots": point.mean(metric) for point in points},
             headline=f"{points[-1].shots} shots",
             chance={f"{point.shots} shots": chance(seen.task)[metric] for point in points},

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from edgebind import utf8
@@ -67,6 +67,12 @@ class Seen:
     task: Classification
     encoder: Encoder
     vectors: Floats
+
+    @property
+    def judged(self) -> Seen:
+        """Without the clips that are there to learn from."""
+        rows = self.task.judged
+        return replace(self, task=self.task.only(rows), vectors=self.vectors[rows])
 
 
 @dataclass(frozen=True, eq=False)

@@ -86,6 +86,28 @@ def test_a_class_of_several_names_is_as_near_as_the_nearest_of_them() -> None:
     assert averaged == [[1, 1], [0, 1]]
 
 
+@pytest.mark.parametrize("tasks", [("zero-shot",), ("zero-shot", "few-shot")])
+def test_what_is_there_to_learn_from_is_not_judged(tasks: tuple[str, ...]) -> None:
+    """A third of the pets is given for learning, and upside down: nobody who judged them would be right in all."""
+    pets = _pets()
+    clips = [clip(one.name, axes(5)[0]) if at < 20 else one for at, one in enumerate(pets.clips)]
+    split = replace(pets, clips=clips, training=tuple(range(20)), groups=())
+    found = _run(HandPanel(EYE, SPEAKER), Dataset("toy", (split,)), tasks=tasks)
+    assert [result.task for result in found] == list(tasks)
+    assert {result.items for result in found} == {40}
+    assert found[0].metrics["top1"] == 1.0
+
+
+def test_clips_that_are_only_there_to_learn_from_are_no_question() -> None:
+    def lost() -> NDArray[np.float32]:
+        raise RecordingError("no such file", where="gone")
+
+    pets = _pets()
+    split = replace(pets, clips=[*pets.clips[:59], Clip("lost", lost)], training=tuple(range(59)))
+    with pytest.raises(OptionError, match="pets: every clip that can be read is there to learn from"):
+        _run(HandPanel(EYE, SPEAKER), Dataset("toy", (split,)), tasks=("few-shot",))
+
+
 def test_a_limit_chooses_by_name_and_alike_for_all() -> None:
     (result,) = _run(HandPanel(EYE, SPEAKER), Dataset("toy", (_pets(),)), limit=7, tasks=("zero-shot",))
     assert result.items == 7

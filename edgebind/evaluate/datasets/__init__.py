@@ -102,6 +102,6 @@ def open_dataset(spec: str) -> Dataset:
         raise OptionError("no such folder", where=root, wanted=f"the folder of {adapter.title}")
     dataset = adapter.open(root, split or adapter.splits[0])
     for task in dataset.classifications:
-        if len(task.training) == len(task.clips):
+        if not task.judged:
             raise RecordingError("holds clips to learn from and none to judge", where=root, wanted=f"those of {spec}")
     return dataset

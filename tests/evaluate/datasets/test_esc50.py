@@ -33,6 +33,11 @@ def test_clips_classes_and_folds_are_those_of_the_table(root: Path) -> None:
     assert task.clips[1].name == "audio/2-117615-A-1.wav"
     assert "a sound of chirping birds." in task.prompts[2]
     assert dataset.notes["clips"] == "all 4 of the protocol"
+    (judged,) = open_dataset(f"esc50@fold2:{root}").classifications
+    assert ([judged.clips[row].name for row in judged.judged], judged.training) == (
+        ["audio/2-117615-A-1.wav"],
+        (0, 2, 3),
+    )
 
 
 def test_a_clip_is_its_sound_at_16_kilohertz(root: Path) -> None:
