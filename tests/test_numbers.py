@@ -72,10 +72,7 @@ def test_products_of_imagebinds_towers() -> None:
         name = title.split(",")[0].lower()
         assert less == percent(1 - float(after) / float(before)) or name in published, title
         each = towers[name]["gigamacs"] / (3 if name == "audio" else 1)  # clips of a window
-        if towers[name].get("last_block") == "makes every token":
-            assert before == f"{each:.2f}", title
-        else:
-            assert float(after) == pytest.approx(each, abs=0.0051), title
+        assert float(after) == pytest.approx(each, abs=0.0051), title
     for name, one in published.items():
         title = {"imu": "IMU"}.get(name, name)
         before, after = one["published_gmac_per_window"], one["roofline"]["gmac_per_window"]
