@@ -1,10 +1,13 @@
-"""The line that installs an optional package, whichever way edgebind itself came to this machine."""
+"""Optional packages: the line that installs one, whichever way edgebind itself came to this machine."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import ModuleType
 from typing import Any
+
+from edgebind.errors import MissingDependencyError
 
 NAME = "edgebind"
 
@@ -16,6 +19,21 @@ def remedy(extra: str) -> str:
         place = "." if clone == Path.cwd() else str(clone)
         return f'pip install -e "{place}[{extra}]"'
     return f'pip install "{_requirement(_origin(), extra)}"'
+
+
+def pyav(wanted_for: str) -> ModuleType:
+    """The module `av`, which reads sounds and videos.
+
+    Raises
+    ------
+    MissingDependencyError: it is not installed.
+    """
+    try:
+        import av
+    except ImportError as error:
+        wanted = f"it for {wanted_for}"
+        raise MissingDependencyError("PyAV is not installed", wanted=wanted, remedy=remedy("audio")) from error
+    return av
 
 
 def _origin() -> dict[str, Any]:

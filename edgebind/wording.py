@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+CLEAR = "\r\x1b[K"
+"""Of a terminal: back to the line's begin, and wipe it."""
+
 
 def counted(number: int, noun: str) -> str:
     """`1 recording`, `2 recordings`, `0 recordings`."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -238,3 +239,36 @@ def test_the_memory_of_observers(page: str) -> None:
     observers = kept("observers-cpu.json")["observers"]
     assert f"{observers['windows'] / 1e6:.0f} million" in flowing(page)
     assert f"{observers['growth_mb']:.0f} MB" in flowing(page)
+
+
+# --- the starter ------------------------------------------------------------------------------------------------------
+
+CARD = "edgebind/starter/MODEL_CARD.md"
+
+
+@pytest.mark.parametrize("heading", ["### IMU", "### Thermal"])
+def test_what_the_card_calls_kept_is_the_students_share(heading: str) -> None:
+    for task, (_items, student, _folds, teacher, share) in table(CARD, heading).items():
+        half_a_digit = 0.0005 * (1 / float(teacher) + float(student) / float(teacher) ** 2)
+        assert float(share.rstrip("%")) / 100 == pytest.approx(
+            float(student) / float(teacher), abs=half_a_digit + 0.0005
+        ), task
+
+
+def test_the_guide_to_evaluation_has_the_cards_numbers() -> None:
+    card = table(CARD, "### Thermal")
+    page = table("how-to/evaluate.md", "The starter's thermal student, six dates")
+    for title, (trained, unseen, _mean) in page.items():
+        task = title.replace("against the rest", "against rest")
+        assert trained == card[f"{task}, margin 0"][1].strip("*")
+        figure, share = unseen.split(" (")
+        assert figure == card[f"{task}, unseen words, margin 0"][1].strip("*")
+        assert share == f"{float(figure) / float(trained):.0%})".replace("%", " %")
+
+
+def test_the_changelog_says_what_unseen_words_cost_at_most() -> None:
+    card = table(CARD, "### Thermal")
+    unseen = {task: row for task, row in card.items() if "unseen words" in task and not task.startswith("scene")}
+    shares = [float(row[1]) / float(card[task.replace(", unseen words", "")][1]) for task, row in unseen.items()]
+    shares += [float(fresh) / float(trained) for trained, fresh, *_ in table(CARD, "Fresh words").values()]
+    assert f"keeps at least {math.floor(100 * min(shares))} % of its accuracy on cut-outs" in flowing("CHANGELOG.md")

@@ -78,25 +78,20 @@ def test_the_links_for_editors_point_at_the_layers(layer: str) -> None:
     assert (ROOT / "edgebind" / layer).readlink() == Path("..") / layer
 
 
-def test_importing_edgebind_brings_in_nothing_heavy() -> None:
-    code = "import sys, edgebind; print([m for m in ('torch', 'onnx', 'onnxruntime', 'numpy') if m in sys.modules])"
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    assert found.strip() == "[]"
+RUNTIME = "edgebind.bundle, edgebind.stream, edgebind.window, edgebind.preprocess, edgebind.doctor"
+BUILDING = "edgebind.export.engine, edgebind.engines.loading, edgebind.triton"
 
 
-def test_the_runtime_brings_in_no_training_package() -> None:
-    code = (
-        "import sys, edgebind, edgebind.bundle, edgebind.stream, edgebind.window, edgebind.preprocess, edgebind.doctor;"
-        "print([m for m in ('torch', 'onnx', 'onnxruntime', 'PIL') if m in sys.modules])"
-    )
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    assert found.strip() == "[]"
-
-
-def test_building_an_engine_needs_nothing_of_a_workstation() -> None:
-    code = (
-        "import sys, edgebind.export.engine, edgebind.engines.loading, edgebind.triton;"
-        "print([m for m in ('torch', 'onnx', 'onnxruntime', 'PIL') if m in sys.modules])"
-    )
+@pytest.mark.parametrize(
+    ("modules", "heavy"),
+    [
+        ("edgebind", ["torch", "onnx", "onnxruntime", "numpy"]),
+        (RUNTIME, ["torch", "onnx", "onnxruntime", "PIL"]),
+        (BUILDING, ["torch", "onnx", "onnxruntime", "PIL"]),
+    ],
+    ids=["edgebind", "runtime", "building"],
+)
+def test_what_a_device_imports_brings_in_nothing_heavy(modules: str, heavy: list[str]) -> None:
+    code = f"import sys, {modules}; print([m for m in {heavy} if m in sys.modules])"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert found.strip() == "[]"

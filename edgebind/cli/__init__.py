@@ -16,6 +16,7 @@ from typing import Any, TextIO
 import click
 
 from edgebind import __version__
+from edgebind.wording import CLEAR
 
 # Listed by hand, so that `--help` imports none of them: name -> one line for the list of commands.
 COMMANDS = {
@@ -100,23 +101,29 @@ def main(arguments: list[str] | None = None, command: click.Command = group, nam
     try:
         command.main(args=arguments, prog_name=name, standalone_mode=False)
     except click.exceptions.Abort:
-        click.echo("edgebind: interrupted; nothing half-written is left", err=True)
+        _tell("interrupted; nothing half-written is left")
         return INTERRUPTED
     except click.ClickException as error:
-        click.echo(f"edgebind: {_line(error)}", err=True)
+        _tell(_line(error))
         return error.exit_code
     except click.exceptions.Exit as error:
         return error.exit_code
     except EdgebindError as error:
-        click.echo(f"edgebind: {error}", err=True)
+        _tell(str(error))
         return 2
     except OSError as error:
         place = _place(error)
         if place is None:
             raise
-        click.echo(f"edgebind: {place}: {error.strerror}", err=True)
+        _tell(f"{place}: {error.strerror}")
         return 2
     return 0
+
+
+def _tell(fault: str) -> None:
+    """The one line, in a terminal in the place of an unfinished one that told how far the work was."""
+    clear = CLEAR if sys.stderr.isatty() else ""
+    click.echo(f"{clear}edgebind: {fault}", err=True)
 
 
 def _place(error: OSError) -> str | None:

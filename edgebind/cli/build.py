@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from edgebind.cli.options import Output
-from edgebind.cli.progress import LOG_EVERY_S, TERMINAL_EVERY_S
+from edgebind.cli.progress import LOG_EVERY_S, TERMINAL_EVERY_S, StatusLine
 
 if TYPE_CHECKING:
     from edgebind.engines import EngineFile
@@ -103,8 +102,8 @@ class _Line:
     """What the builder is at: a line that is rewritten in a terminal, one every half minute in a log."""
 
     def __init__(self) -> None:
-        self._is_terminal = sys.stderr.isatty()
-        self._every = TERMINAL_EVERY_S if self._is_terminal else LOG_EVERY_S
+        self._status = StatusLine()
+        self._every = TERMINAL_EVERY_S if self._status.is_terminal else LOG_EVERY_S
         self._shown = time.monotonic()
 
     def __call__(self, phase: str, step: int, steps: int) -> None:
@@ -112,15 +111,14 @@ class _Line:
         if now - self._shown >= self._every:
             self._shown = now
             line = f"{phase}: {step + 1} of {steps}"
-            click.echo(f"\r\x1b[K{line}" if self._is_terminal else line, err=True, nl=not self._is_terminal)
+            self._status.show(line) if self._status.is_terminal else click.echo(line, err=True)
 
     def say(self, line: str) -> None:
         self.clear()
         click.echo(f"edgebind: {line}", err=True)
 
     def clear(self) -> None:
-        if self._is_terminal:
-            click.echo("\r\x1b[K", err=True, nl=False)
+        self._status.clear()
 
 
 def _rows(folder: Path, found: EngineFile, flavour: Flavour) -> list[tuple[str, str]]:

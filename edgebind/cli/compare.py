@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from edgebind.cli.options import Finite, Output
+from edgebind.cli.progress import StatusLine
 
 if TYPE_CHECKING:
     from edgebind.calibration.report.compare import Compared
@@ -75,9 +75,9 @@ def command(
         drawing.require()
     said = units.parse(units_text)
     options = compare.Options((backend_a, backend_b), like, windows, threshold, not no_layers, said)
-    found = compare.compare(a, b, inputs, options, _show)
-    if sys.stderr.isatty():
-        click.echo("\r\x1b[K", err=True, nl=False)
+    status = StatusLine()
+    found = compare.compare(a, b, inputs, options, status.show)
+    status.clear()
     if html is not None:
         from edgebind.calibration.report import compare_page
 
@@ -87,11 +87,6 @@ def command(
         return
     for title, value in _rows(found):
         click.echo(f"{title:11} {value}")
-
-
-def _show(stage: str) -> None:
-    if sys.stderr.isatty():
-        click.echo(f"\r\x1b[K{stage}", err=True, nl=False)
 
 
 def _rows(found: Compared) -> list[tuple[str, str]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,12 +9,16 @@ import click
 
 from edgebind.cli import options
 from edgebind.cli.options import Output
+from edgebind.cli.progress import StatusLine
 from edgebind.wording import counted
 
 if TYPE_CHECKING:
     from edgebind.bundle import Bundle
     from edgebind.signals import Embedding
     from edgebind.sources import Wanted
+
+SHOWN_EVERY = 64
+"""Embeddings between two looks at how far it is."""
 
 
 @click.command("embed")
@@ -71,36 +74,17 @@ def _embed_all(bundle: Bundle, inputs: tuple[str, ...], wanted: Wanted) -> list[
     from edgebind.stream import embed_recording
 
     found: list[Embedding] = []
-    with _Progress(len(inputs)) as progress:
-        for number, path in enumerate(inputs, 1):
-            before = len(found)
-            for embedding in embed_recording(bundle, sources.open_source(f"file:{path}", wanted)):
-                found.append(embedding)
-                progress.show(number, path, len(found))
-            if len(found) == before:
-                raise RecordingError("no window has enough samples", where=path, remedy="is it full of gaps?")
+    status = StatusLine()
+    for number, path in enumerate(inputs, 1):
+        before = len(found)
+        for embedding in embed_recording(bundle, sources.open_source(f"file:{path}", wanted)):
+            if (len(found) - before) % SHOWN_EVERY == 0:
+                status.show(f"{number} of {len(inputs)}, {len(found)} embeddings: {path}"[:96])
+            found.append(embedding)
+        if len(found) == before:
+            raise RecordingError("no window has enough samples", where=path, remedy="is it full of gaps?")
+    status.clear()
     return found
-
-
-class _Progress:
-    """A line on standard error that is rewritten, in a terminal only."""
-
-    def __init__(self, files: int) -> None:
-        self._files = files
-        self._is_shown = sys.stderr.isatty()
-        self._last = (0, 0)
-
-    def show(self, number: int, path: str, rows: int) -> None:
-        if self._is_shown and (number, rows // 64) != self._last:
-            self._last = (number, rows // 64)
-            click.echo(f"\r\x1b[K{number} of {self._files}, {rows} embeddings: {path}"[:100], err=True, nl=False)
-
-    def __enter__(self) -> _Progress:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._is_shown:
-            click.echo("\r\x1b[K", err=True, nl=False)
 
 
 def _write(out: Path, found: list[Embedding], dim: int) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -113,7 +112,7 @@ def command(
     edgebind export --precision int8
     edgebind export --checkpoint imagebind_huge.pth --modality imu --precision int8 --calibration recordings/
     """
-    from edgebind.cli.progress import ProgressLine
+    from edgebind.cli.progress import ProgressLine, StatusLine
     from edgebind.export import triton
     from edgebind.export.road import Request, export
     from edgebind.sources import units
@@ -123,8 +122,14 @@ def command(
     request = Request(
         precision, out, checkpoint, names, calibration, bars, said, every_window, attention, observer, ranges
     )
-    for exported in export(request, _show, ProgressLine()):
-        _finish_line()
+    status = StatusLine()
+
+    def stage(modality: str, what: str) -> None:
+        """One line that is rewritten in a terminal, one line a stage in a log."""
+        status.show(f"{modality}: {what}") if status.is_terminal else click.echo(f"{modality}: {what}", err=True)
+
+    for exported in export(request, stage, ProgressLine()):
+        status.clear()
         rows = _rows(exported)
         if repository is not None:
             rows.append(("triton", f"{repository / triton.export(exported.folder, repository)[-1]}, an ensemble"))
@@ -145,19 +150,6 @@ def _bars(precision: str, mean: float | None, p1: float | None, agreement: float
     given = (mean, p1, agreement)
     kept = (own.cosine_mean, own.cosine_p1, own.agreement)
     return gate.Bars(*(mine if named is None else named for named, mine in zip(given, kept, strict=True)))
-
-
-def _show(modality: str, stage: str) -> None:
-    """One line that is rewritten in a terminal, one line a stage in a log."""
-    if sys.stderr.isatty():
-        click.echo(f"\r\x1b[K{modality}: {stage}", err=True, nl=False)
-    else:
-        click.echo(f"{modality}: {stage}", err=True)
-
-
-def _finish_line() -> None:
-    if sys.stderr.isatty():
-        click.echo("\r\x1b[K", err=True, nl=False)
 
 
 def _rows(exported: Exported) -> list[tuple[str, str]]:

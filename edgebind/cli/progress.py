@@ -7,11 +7,29 @@ import time
 
 import click
 
+from edgebind.wording import CLEAR
+
 WIDTH = 24
 """Characters of the bar."""
 LOG_EVERY_S = 30.0
 """Seconds between two lines of a log."""
 TERMINAL_EVERY_S = 0.1
+
+
+class StatusLine:
+    """What is done now, in one line on standard error that is rewritten; in a terminal only."""
+
+    def __init__(self) -> None:
+        self.is_terminal = sys.stderr.isatty()
+
+    def show(self, text: str) -> None:
+        """Put `text` in the place of what was shown before."""
+        if self.is_terminal:
+            click.echo(f"{CLEAR}{text}", err=True, nl=False)
+
+    def clear(self) -> None:
+        """Make room for a line that stays."""
+        self.show("")
 
 
 class ProgressLine:
@@ -47,7 +65,7 @@ class ProgressLine:
 
     def _show(self, line: str, last: bool) -> None:
         if self._is_terminal:
-            click.echo(f"\r\x1b[K{line}", err=True, nl=last)
+            click.echo(f"{CLEAR}{line}", err=True, nl=last)
         else:
             click.echo(line, err=True)
 

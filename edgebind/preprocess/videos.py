@@ -16,17 +16,14 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgebind import extras
-from edgebind.errors import MissingDependencyError, OptionError, RecordingError
+from edgebind.errors import OptionError, RecordingError
 from edgebind.preprocess import images
-
-if TYPE_CHECKING:
-    from types import ModuleType
 
 Frames = NDArray[np.uint8]
 
@@ -208,7 +205,7 @@ def _evenly(first: Fraction, last: Fraction, count: int) -> list[Fraction]:
 @contextmanager
 def _opened(path: Path, data: bytes | None) -> Iterator[tuple[Any, Any]]:
     """A video's container and its first stream of pictures; what FFmpeg makes of it is one line."""
-    av = pyav()
+    av = extras.pyav("videos")
     try:
         # The open file rather than its name: FFmpeg takes a name with a colon for a protocol.
         with path.open("rb") if data is None else BytesIO(data) as file, av.open(file) as container:
@@ -319,14 +316,3 @@ def _cropped(clips: Frames, crops: int) -> Frames:
     axis = 3 if width >= height else 2
     squares = [clips.take(range(at, at + side), axis=axis) for at in (0, -(-spare // 2), spare)]
     return np.stack(squares, axis=1).reshape(-1, *squares[0].shape[1:])
-
-
-def pyav() -> ModuleType:
-    """`av`, or MissingDependencyError with the line that installs it."""
-    try:
-        import av
-    except ImportError as error:
-        raise MissingDependencyError(
-            "PyAV is not installed", wanted="it for videos", remedy=extras.remedy("audio")
-        ) from error
-    return av

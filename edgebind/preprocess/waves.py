@@ -8,16 +8,12 @@ from dataclasses import dataclass
 from io import BytesIO
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgebind import extras
-from edgebind.errors import MissingDependencyError, RecordingError
-
-if TYPE_CHECKING:
-    from types import ModuleType
+from edgebind.errors import RecordingError
 
 Floats = NDArray[np.float32]
 
@@ -133,7 +129,7 @@ _DECODERS: dict[tuple[int, int], Callable[[bytes], Floats]] = {
 
 
 def _read_with_pyav(data: bytes, path: Path) -> tuple[Floats, int]:
-    av = _pyav()
+    av = extras.pyav("sounds other than PCM WAV")
     try:
         # The bytes rather than the name: FFmpeg takes a name with a colon for a protocol.
         with av.open(BytesIO(data)) as container:
@@ -146,13 +142,3 @@ def _read_with_pyav(data: bytes, path: Path) -> tuple[Floats, int]:
             return np.concatenate(pieces or [np.zeros((1, 0), np.float32)], axis=1), int(stream.rate)
     except (av.FFmpegError, ValueError) as error:
         raise RecordingError(f"is no sound, or damaged: {error}", where=path, wanted="WAV, Ogg, FLAC or MP3") from error
-
-
-def _pyav() -> ModuleType:
-    try:
-        import av
-    except ImportError as error:
-        raise MissingDependencyError(
-            "PyAV is not installed", wanted="it for sounds other than PCM WAV", remedy=extras.remedy("audio")
-        ) from error
-    return av

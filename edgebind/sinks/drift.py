@@ -6,8 +6,7 @@ from typing import TextIO
 
 from edgebind.closing import Closing
 from edgebind.signals import NANOSECONDS, Embedding
-
-CLEAR = "\r\x1b[K"
+from edgebind.wording import CLEAR
 
 
 class DriftSink(Closing):

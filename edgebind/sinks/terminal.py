@@ -7,13 +7,12 @@ from typing import TextIO
 
 from edgebind.closing import Closing
 from edgebind.signals import NANOSECONDS, Embedding
+from edgebind.wording import CLEAR
 
 TOP = 3
 """Prompts that are shown."""
 BAR = 10
 """Characters of the first one's bar."""
-CLEAR = "\r\x1b[K"
-"""Back to the line's begin, and wipe it."""
 
 
 class TerminalSink(Closing):

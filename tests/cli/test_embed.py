@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -46,6 +48,24 @@ def test_one_recording_is_not_several(folder: Path, tmp_path: Path) -> None:
     table = tmp_path / "a.csv"
     table.write_text(csv(1000))
     assert "wrote 19 embeddings of 1 recording to" in embed("--bundle", folder, table, "--out", tmp_path / "out.npz")
+
+
+def test_in_a_terminal_a_fault_takes_the_place_of_the_line_that_told_how_far_it_was(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    good, bad = tmp_path / "good.csv", tmp_path / "bad.csv"
+    good.write_text(csv(1000))
+    bad.write_text("nothing that is a table")
+    shown = Terminal()
+    monkeypatch.setattr(sys, "stderr", shown)
+    assert cli.main(["embed", "--bundle", str(folder), str(good), str(bad), "--out", str(tmp_path / "out.npz")]) == 2
+    _, *lines = shown.getvalue().split("\r\x1b[K")
+    assert lines[0] == f"1 of 2, 0 embeddings: {good}"[:96]
+    assert lines[-1].startswith(f"edgebind: {bad}: ") and lines[-1].endswith("\n")
 
 
 def test_recordings_of_every_kind(folder: Path, tmp_path: Path) -> None:

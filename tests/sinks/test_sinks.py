@@ -15,7 +15,8 @@ from edgebind.errors import OptionError, StorageError
 from edgebind.signals import Embedding, Quality
 from edgebind.sinks import jsonl, open_sink
 from edgebind.sinks.jsonl import JsonLinesFileSink, JsonLinesSink
-from edgebind.sinks.terminal import CLEAR, TerminalSink
+from edgebind.sinks.terminal import TerminalSink
+from edgebind.wording import CLEAR
 
 
 def embedding(**changes: object) -> Embedding:

@@ -14,11 +14,12 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+from edgebind import extras
 from edgebind.evaluate.dataset import Classification
 from edgebind.evaluate.datasets import templates
 from edgebind.evaluate.datasets.layout import is_there
 from edgebind.preprocess import videos
-from edgebind.preprocess.videos import Video, pyav
+from edgebind.preprocess.videos import Video
 
 VIDEO = videos.SUFFIXES
 SOUND = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".m4a", *VIDEO)
@@ -88,7 +89,7 @@ def _holds(path: Path, kind: str) -> bool:
         return False
     if path.suffix.lower() == ".wav":
         return kind == "audio" and path.stat().st_size > _HEADER
-    av = pyav()
+    av = extras.pyav("videos")
     try:
         with path.open("rb") as file, av.open(file) as container:
             return any(stream.type == kind for stream in container.streams)
