@@ -225,7 +225,7 @@ def warnings_of(report: Report) -> list[str]:
             found.append(f"classes are called by the {what} of {report['options'][what]}")
     video = report["options"]["video"]
     if video != asdict(PUBLISHED) and any(one["modality"] == "vision" for one in report["encoders"]):
-        shown = "a video is seen in {clips} clips of {frames} frames, {crops} crops".format(**video)
+        shown = "videos are seen with --clips {clips} --frames {frames} --crops {crops}".format(**video)
         found.append(f"{shown}: published numbers are of {PUBLISHED.clips}, {PUBLISHED.frames} and {PUBLISHED.crops}")
     return found
 

@@ -90,7 +90,7 @@ def test_kinetics_from_the_command_line(tower: Path, tmp_path: Path) -> None:
     found = CliRunner().invoke(cli.group, command)
     assert found.exit_code == 0, found.output
     assert "Kinetics-400 · zero-shot" in found.output
-    assert "in 2 clips of 2 frames, 1 crops: published numbers are of 5, 2 and 3" in found.output
+    assert "--clips 2 --frames 2 --crops 1: published numbers are of 5, 2 and 3" in found.output
     report = json.loads((out / "report.json").read_text())
     assert report["options"]["video"] == {"clips": 2, "seconds": 2.0, "frames": 2, "crops": 1, "random": False}
     (result,) = report["results"]
