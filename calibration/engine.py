@@ -62,7 +62,10 @@ class Tap:
             raise CalibrationError("windows of the wrong shape", where=recording, wanted=want, got=windows.shape[1:])
         feed = {self._input.name: np.ascontiguousarray(windows)}
         inner = [name for name in self._tensors if name != self._input.name]  # the input is known already
-        return feed | dict(zip(inner, self._session.run(inner, feed), strict=True))
+        values = (
+            self._session.run(inner, feed) if inner else []
+        )  # asked for nothing, it would return the graph's output
+        return feed | dict(zip(inner, values, strict=True))
 
     def close(self) -> None:
         self._session = None

@@ -245,6 +245,8 @@ def _layer(node: onnx.NodeProto, weights: Mapping[str, Any]) -> Layer | None:
         return None
     rank = len(weights[node.input[1]].dims)
     bias = node.input[2] if len(node.input) > 2 and node.input[2] else None
+    if bias is not None and not _is_vector(bias, weights):
+        return None
     if node.op_type == "Conv":
         axis = 0
     elif node.op_type == "MatMul":
@@ -256,6 +258,11 @@ def _layer(node: onnx.NodeProto, weights: Mapping[str, Any]) -> Layer | None:
             return None
         axis = 0 if attribute(node, "transB", 0) else 1
     return Layer(node.output[0], node.op_type, node.input[0], node.input[1], axis, bias)
+
+
+def _is_vector(name: str, weights: Mapping[str, Any]) -> bool:
+    """Whether a bias is a constant with a number for each channel, as (5,) or (1, 5), and none for each row."""
+    return name in weights and all(length == 1 for length in weights[name].dims[:-1])
 
 
 def _is_plain_gemm(node: onnx.NodeProto) -> bool:

@@ -240,7 +240,7 @@ class _Writer:
         scale = activation_grid(self._range(layer.activation), self._scheme).scale
         weights = weight_scales(self._source.value(layer.weight), layer.axis, self._least_scales(layer), self._scaling)
         scales = (scale * weights.astype(np.float32)).astype(np.float32)
-        integers = np.rint(self._source.value(layer.bias).astype(np.float64) / scales)
+        integers = np.rint(self._source.value(layer.bias).ravel().astype(np.float64) / scales)
         self._store(f"{name}.q32", integers.astype(np.int32))
         parameters = self._grid(name, Grid(scales, np.zeros(scales.shape, np.int32)))
         self._add("DequantizeLinear", [f"{name}.q32", *parameters], f"{name}.dq", axis=0)
@@ -251,7 +251,7 @@ class _Writer:
         if layer.bias is None or not self._scheme.integer_biases:
             return 0.0
         scale = activation_grid(self._range(layer.activation), self._scheme).scale
-        return np.abs(self._source.value(layer.bias).astype(np.float64)) / (scale * 2.0**30)
+        return np.abs(self._source.value(layer.bias).ravel().astype(np.float64)) / (scale * 2.0**30)
 
     def _grid(self, name: str, grid: Grid) -> tuple[str, str]:
         return self._store(f"{name}.scale", np.asarray(grid.scale)), self._store(f"{name}.zero", np.asarray(grid.zero))

@@ -3,7 +3,8 @@
     written graph     x -> Q -> DQ ------------------> MatMul <- DQ <- int8 weight
     switched graph    x -> Q -> DQ -> Where(on, ., x) -> MatMul <- Where(on, ., weight) <- DQ <- int8 weight
 
-With a layer's switch on it computes what the written graph computes, with it off what the FP32 graph does. A tower of ImageBind
+With a layer's switch on it computes what the written graph computes, with it off what the FP32 graph does. (A CPU graph rounds a
+correction together with the bias it joins, this one does not: now and then a value falls on the other side of an 8-bit step.) A tower of ImageBind
 takes seconds to be written and loaded; to turn a switch takes none.
 """
 

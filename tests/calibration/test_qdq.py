@@ -187,6 +187,30 @@ def test_ranges_of_another_graph_are_refused(encoder: Path, spans: Ranges) -> No
         qdq.write(encoder, spans, qdq.TENSORRT, encoder.parent / "encoder.onnx")
 
 
+@pytest.mark.parametrize("shape", [(1, 16), (1,), ()])
+@pytest.mark.parametrize("scheme", qdq.SCHEMES, ids=lambda scheme: scheme.file)
+def test_a_gemms_bias_may_have_any_shape_that_broadcasts_over_rows(
+    encoder: Path, walks: list[Batch], scheme: qdq.Scheme, shape: tuple[int, ...]
+) -> None:
+    model = onnx.load(encoder)
+    bias = next(tensor for tensor in model.graph.initializer if tensor.name == "b4")
+    values = numpy_helper.to_array(bias).flat[: int(np.prod(shape))]
+    bias.CopyFrom(numpy_helper.from_array(np.reshape(values, shape), "b4"))
+    onnx.save(model, encoder)
+    written(encoder, ranges.collect(encoder, walks[:4])["minmax"], scheme)
+    reference = engine.embed(encoder, walks[4:], optimise=True)
+    found = engine.embed(encoder.parent / scheme.file, walks[4:], optimise=False)
+    assert gate.compare(reference, found, LabelBank.empty(16)).cosine_mean > 0.999
+
+
+def test_a_bias_that_is_computed_leaves_its_layer_in_float(encoder: Path) -> None:
+    model = onnx.load(encoder)
+    model.graph.node.insert(0, onnx.helper.make_node("Abs", ["b4"], ["computed"]))
+    next(node for node in model.graph.node if node.op_type == "Gemm").input[2] = "computed"
+    onnx.save(model, encoder)
+    assert [layer.name for layer in Graph.read(encoder).layers] == ["c1", "c2", "m"]
+
+
 def test_macs_are_counted_for_one_window(encoder: Path, walks: list[Batch]) -> None:
     assert Graph.read(encoder).macs(walks[0].inputs[:1], encoder) == {
         "c1": 8 * 32 * 3 * 5,

@@ -28,6 +28,13 @@ def test_min_and_max_are_those_of_the_tensors_themselves(encoder: Path, walks: l
     assert of["input"] == (everything.min(), everything.max())
 
 
+def test_the_input_alone_is_tapped_where_layers_read_nothing_else(encoder: Path, walks: list[Batch]) -> None:
+    with engine.Tap(encoder, ["input"]) as tap:
+        found = tap.run(walks[0].inputs)
+    assert set(found) == {"input"}
+    np.testing.assert_array_equal(found["input"], walks[0].inputs)
+
+
 def test_ranges_survive_json(encoder: Path, walks: list[Batch]) -> None:
     for of in ranges.collect(encoder, walks).values():
         assert ranges.from_json(of.to_json()) == of
