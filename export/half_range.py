@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,9 +23,6 @@ from edgebind.calibration import engine
 from edgebind.calibration.batches import Batch, spread
 from edgebind.calibration.graph import Graph
 from edgebind.export import precision
-
-if TYPE_CHECKING:
-    pass
 
 HEADROOM = 4.0
 """How many times what was seen may still come."""

@@ -61,7 +61,8 @@ class Trial:
 
     def to_dict(self) -> dict[str, Any]:
         """As `report.json` has it: the gain on its own, for two cosines in seven digits do not tell it."""
-        facts = {**asdict(self), "gain": self.gain}
+        first = {"name": self.name, "places": self.places, "kept": self.kept, "gain": self.gain}
+        facts = {**first, "standard_error": self.standard_error, **asdict(self)}
         return {key: float(f"{value:.7g}") if isinstance(value, float) else value for key, value in facts.items()}
 
 

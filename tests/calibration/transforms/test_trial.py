@@ -134,3 +134,11 @@ def test_ranges_and_the_untouched_graph_give_the_same_bytes(
             qdq.write(outlying, of, scheme, outlying.with_name(scheme.file))
             written.append(outlying.with_name(scheme.file).read_bytes())
         assert written[0] == written[1]
+
+
+def test_a_gain_stands_in_the_report_on_its_own() -> None:
+    """Of two cosines that agree in five digits the difference would be lost in rounding."""
+    told = Trial("smoothing", 1, cosine_before=0.99995770, cosine_after=0.99996012).to_dict()
+    assert told["gain"] == pytest.approx(2.42e-6)
+    assert list(told)[:5] == ["name", "places", "kept", "gain", "standard_error"]
+    assert Trial("smoothing", 0).to_dict()["gain"] is None
