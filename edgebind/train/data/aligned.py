@@ -129,5 +129,5 @@ def _carry(window: NDArray[Any], how: imu.Augment, rng: np.random.Generator) -> 
     """(6, length) m/s² and rad/s -> the same movement felt by a sensor mounted otherwise."""
     carriers = np.zeros(1, np.int64)
     turn = imu.mountings(carriers, how, rng)
-    moved = imu.turned(window[None].astype(np.float64), turn)
+    moved = imu.turned(imu.warped(window[None].astype(np.float64), how.warp, rng), turn)
     return imu.silence(imu.disturb(moved, carriers, how, rng).astype(np.float32), how.lost, rng)[0]

@@ -50,6 +50,8 @@ class Augment:
     """m/s², standard deviation."""
     rotation_bias: float = 0.005
     """rad/s, standard deviation."""
+    warp: float = 0.0
+    """Largest relative change of speed within a window, whose ends and middle stay where they are; below 1."""
     lost: float = 0.05
     """Probability that the gyroscope, or a single channel, is silent."""
     plain: float = 0.3
@@ -69,6 +71,7 @@ class Augment:
             if len(values) != len(CARRIERS) or not all(0 <= value < math.inf for value in values):
                 wanted = "three numbers, none below 0: of a phone, a watch and a robot"
                 raise OptionError(f"augment.{name} does not fit", where="recipe", wanted=wanted, got=list(values))
+        limits.share("augment.warp", self.warp, whole=False)
         for name in ("lost", "plain", "boundary_weight"):
             limits.share(f"augment.{name}", getattr(self, name))
         for name in (
@@ -112,7 +115,7 @@ class ImuTask:
     def bend(self, rows: NDArray[np.int64], rng: np.random.Generator) -> Floats:
         """(size,) rows of the pool -> (size, 6, length) windows around them as another sensor would have seen them."""
         carriers = self._pool.carriers[rows]
-        windows = self._cut(rows, carriers, rng)
+        windows = warped(self._cut(rows, carriers, rng), self.augment.warp, rng)
         moved = turned(windows, mountings(carriers, self.augment, rng))
         return disturb(moved, carriers, self.augment, rng).astype(np.float32)
 
@@ -177,6 +180,25 @@ def disturb(
     rotation = rotation * gain + how.rotation_bias * rng.normal(size=(size, 3, 1)) * rng.random((size, 1, 1))
     rotation += how.rotation_noise * level * rng.normal(size=rotation.shape)
     return np.concatenate([acceleration, rotation], axis=1)
+
+
+def warped(windows: NDArray[np.float64], most: float, rng: np.random.Generator) -> NDArray[np.float64]:
+    """(size, 6, length) of the same way gone now faster, now slower: half of the window at one side of its middle each.
+
+    At v times the speed rotation is v times as fast and acceleration v² times as strong; gravity stays. The push of the
+    changing speed itself, far weaker than any shake, is left out.
+    """
+    if not most:
+        return windows  # and no chance is drawn: recipes without it stay what they were
+    length = windows.shape[2]
+    amount, time = rng.uniform(-most, most, (len(windows), 1)), np.linspace(0, 1, length)
+    places = (time + amount * np.sin(2 * np.pi * time) / (2 * np.pi)) * (length - 1)
+    speed = (1 + amount * np.cos(2 * np.pi * time))[:, None]
+    low = np.minimum(np.floor(places).astype(np.int64), length - 2)[:, None]
+    part = places[:, None] - low
+    there = np.take_along_axis(windows, low, 2) * (1 - part) + np.take_along_axis(windows, low + 1, 2) * part
+    still = windows[:, :3].mean(axis=2, keepdims=True)
+    return np.concatenate([still + (there[:, :3] - still) * speed**2, there[:, 3:] * speed], axis=1)
 
 
 def silence(windows: Floats, lost: float, rng: np.random.Generator) -> Floats:

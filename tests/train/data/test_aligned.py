@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
+from scipy import signal
 
 from edgebind.errors import OptionError
-from edgebind.train.data import aligned
+from edgebind.train.data import aligned, imu
 from edgebind.train.data.geometry import draw_geometry
 from edgebind.train.data.picture_augment import PictureAugment
 from edgebind.train.recipe import Node
@@ -87,6 +88,7 @@ def test_frames_far_larger_than_the_tower_s_are_averaged_as_pillow_does(modality
         ("imu", {"gain": [0.1]}, "three numbers"),
         ("imu", {"rotation_deg": [1.0, 2.0, float("nan")]}, "three numbers"),
         ("imu", {"lost": 2.0}, "0 to 1"),
+        ("imu", {"warp": 1.0}, "0 to below 1"),
     ],
 )
 def test_a_strength_that_cannot_be_is_one_clear_line(modality: str, augment: dict[str, Any], wanted: str) -> None:
@@ -98,3 +100,43 @@ def test_a_strength_that_cannot_be_is_one_clear_line(modality: str, augment: dic
 def test_what_no_such_camera_sees_is_refused() -> None:
     with pytest.raises(OptionError, match=r"augment\.invert makes no sense of vision"):
         aligned.bender(Node("vision", "any", augment={"invert": 0.1}))
+
+
+@pytest.mark.parametrize("name", ["stretch", "boundary_weight"])
+def test_what_only_labelled_recordings_know_is_refused_elsewhere(name: str) -> None:
+    value = [0.1, 0.1, 0.1] if name == "stretch" else 0.1
+    with pytest.raises(OptionError, match=rf"augment\.{name} is of windows cut out of recordings"):
+        aligned.bender(Node("imu", "any", augment={name: value}))
+
+
+def _motion() -> NDArray[np.float64]:
+    """(1, 6, 1000): gravity and a shake along x, a slow turn about z."""
+    time = np.linspace(0, 5, 1000)
+    window = np.zeros((1, 6, 1000))
+    window[0, 0], window[0, 2], window[0, 5] = np.sin(2 * np.pi * 2 * time + 1), 9.81, 0.3 + 0.2 * np.cos(time)
+    return window
+
+
+def test_a_warped_movement_turns_as_far_and_stays_in_time_with_what_is_beside_it() -> None:
+    for seed in range(10):
+        moved = imu.warped(_motion(), 0.2, np.random.default_rng(seed))
+        for part in (slice(0, 500), slice(500, 1000)):
+            np.testing.assert_allclose(moved[0, 5, part].sum(), _motion()[0, 5, part].sum(), rtol=3e-3)
+        np.testing.assert_allclose(moved[0, 2], 9.81)
+        crossings = np.flatnonzero(np.diff(np.sign(moved[0, 0])))
+        assert len(crossings) == len(np.flatnonzero(np.diff(np.sign(_motion()[0, 0])))), "no shake more, none less"
+
+
+def test_a_faster_shake_is_stronger_by_the_square() -> None:
+    """SciPy's envelope of the shake against its rate: twice as fast would be four times as strong."""
+    moved = imu.warped(_motion(), 0.3, np.random.default_rng(3))[0, 0]
+    analytic = signal.hilbert(moved)[100:-100]
+    rate = np.gradient(np.unwrap(np.angle(analytic))) * 200 / (2 * np.pi)
+    assert np.ptp(rate) > 0.5
+    np.testing.assert_allclose(np.abs(analytic), (rate / 2) ** 2, atol=0.06)
+
+
+def test_without_a_warp_no_chance_is_drawn() -> None:
+    rng = np.random.default_rng(0)
+    np.testing.assert_array_equal(imu.warped(_motion(), 0.0, rng), _motion())
+    assert rng.random() == np.random.default_rng(0).random()

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from edgebind.errors import OptionError
 from edgebind.evaluate.datasets import boxes
 from edgebind.evaluate.datasets.aerial import Picture, Thing
 from edgebind.signals import Floats
@@ -144,3 +145,16 @@ def _area(inputs: Floats) -> list[int]:
     """Pixels of each square's rectangle that is not its mean."""
     shown = np.abs(inputs[:, 0]) > 1e-4
     return [int(picture.any(axis=0).sum() * picture.any(axis=1).sum()) for picture in shown]
+
+
+@pytest.mark.parametrize(
+    ("augment", "says"),
+    [
+        ({"gamma": -0.1}, r"augment\.gamma does not fit .*at least 0"),
+        ({"dead_pixels": 3.0}, r"augment\.dead_pixels does not fit .*0 to 1"),
+        ({"part": (0.5, 1.5)}, r"key 'augment\.part' is no part"),
+    ],
+)
+def test_a_damage_that_cannot_be_is_one_clear_line(augment: dict[str, Any], says: str) -> None:
+    with pytest.raises(OptionError, match=says):
+        thermal_augment.Augment(**augment)
