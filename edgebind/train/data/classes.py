@@ -9,6 +9,8 @@ Names of the folders are the labels of `[[edges.prompts]]`. What a camera or an 
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,6 +46,8 @@ class ClassesTask:
         self.classes = class_index(edge)
         items = [(item, data.parts > 0 and item.part == fold) for data in edge.data for item in read(data)]
         known = [(item, held) for item, held in items if item.label in self.classes]
+        for data in edge.data:
+            _require_parts(data, [item.label for item, _ in known if item.path.is_relative_to(data.path)])
         self._held_out = [item for item, held in known if held]
         self._learned = [[i for i, held in known if i.label == label and not held] for label in self.classes]
         require_every_class(np.array([len(group) for group in self._learned]), edge)
@@ -81,6 +85,15 @@ class ClassesTask:
         sample = self._kept.load(item.path, lambda: samples.load_for(node, item.path))
         samples.require_window(sample, node, str(item.path))
         return sample
+
+
+def _require_parts(data: Data, labels: Sequence[str]) -> None:
+    """Refuse more parts than a class has files: in some of them there would be none of it to be judged on."""
+    for label, count in Counter(labels).items():
+        if count < data.parts:
+            raise OptionError(
+                f"class {label!r} has fewer files than parts", where=data.path, wanted=data.parts, got=count
+            )
 
 
 def read(data: Data) -> list[Item]:

@@ -98,6 +98,15 @@ def test_folders_that_are_none_are_one_clear_line(tmp_path: Path) -> None:
         bind.bind(replace(plan, edges=(replace(plan.edges[0], data=(grouped,)),)), _encode)
 
 
+def test_more_parts_than_files_of_a_class_are_one_clear_line(tmp_path: Path) -> None:
+    for label, count in (("Rain", 4), ("Dog_bark", 3), ("Unheard", 1)):
+        (tmp_path / "data" / label).mkdir(parents=True)
+        for at in range(count):
+            np.save(tmp_path / "data" / label / f"{at}.npy", np.zeros((1, 16000), np.float32))
+    with pytest.raises(OptionError, match=r"class 'Dog_bark' has fewer files than parts \(wanted 4, got 3\)"):
+        bind.bind(_plan(tmp_path, tmp_path / "data"), _encode)
+
+
 def test_a_sound_that_is_none_names_its_file(tmp_path: Path) -> None:
     pytest.importorskip("av")
     for label in ("Rain", "Dog_bark"):
