@@ -204,4 +204,4 @@ def _int8_line(when: str, drift: Mapping[str, Any]) -> str:
     answered: Mapping[str, Any] = next(iter(drift["held_out"].values()), {})
     asked: Mapping[str, Any] = next(iter(answered.values()), {})  # the first way of cutting them out
     accuracy = "".join(f", {question} {row['balanced_accuracy']:.3f}" for question, row in asked.items())
-    return f"INT8 {when} fine-tuning, worst fold: cosine to FP32 {drift['cosine_mean']:.5f}{agreement}; all folds{accuracy}"
+    return f"INT8 {when} fine-tuning, worst fold: cosine to FP32 {drift['cosine_mean']:.5f}{agreement}{accuracy and '; all folds' + accuracy}"
