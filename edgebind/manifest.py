@@ -81,7 +81,7 @@ def read(path: Path) -> Manifest:
     """
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         remedy = "edgebind export makes bundles"
         raise BundleError("no bundle here", where=path.parent, wanted=f"a folder with {FILE}", remedy=remedy) from None
     except OSError as error:

@@ -188,3 +188,10 @@ def test_a_closed_bundle_says_so(folder: Path) -> None:
 def test_refuses_nothing_to_embed(folder: Path) -> None:
     with pytest.raises(OptionError, match="nothing to embed"):
         edgebind.load(folder).embed([])
+
+
+def test_a_file_is_no_bundle(tmp_path: Path) -> None:
+    file = tmp_path / "encoder.onnx"
+    file.write_bytes(b"")
+    with pytest.raises(BundleError, match="no bundle here"):
+        bundle.load(file)

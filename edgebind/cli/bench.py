@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from edgebind.cli.options import Finite, Numbers, Output
+from edgebind.cli.options import Finite, Numbers, Output, require_other
 
 
 @click.command("bench")
@@ -133,6 +133,8 @@ def command(
         raise click.UsageError("--fail-above belongs to --compare")
     from edgebind.benchmarks import bundles
 
+    for file in (out, page):
+        require_other(file, recording)
     chosen = _chosen(folders, precisions)
     options = bundles.Options(seconds, batches, threads, backends, streams, warmup, fresh, meter, roofline)
     report = bundles.measure(chosen, options)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from edgebind.cli.options import Finite, Output
+from edgebind.cli.options import Finite, Output, require_other
 from edgebind.cli.progress import StatusLine
 
 if TYPE_CHECKING:
@@ -71,6 +71,7 @@ def command(
     from edgebind.calibration.report import compare
     from edgebind.sources import units
 
+    require_other(html, a, b, *inputs)
     if html is not None:
         drawing.require()
     said = units.parse(units_text)

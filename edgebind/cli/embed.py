@@ -59,6 +59,7 @@ def command(
     from edgebind import bundle as bundles
     from edgebind.sources import Wanted, units
 
+    options.require_other(out, *inputs)
     said = units.parse(units_text) if units_text is not None else None
     with bundles.load(folder, backend=backend, threads=threads) as bundle:
         wanted = Wanted(bundle.manifest.modality, bundle.manifest.window, rate, said)

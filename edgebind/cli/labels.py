@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from edgebind.cli.options import Output
+from edgebind.cli.options import Output, require_other
 from edgebind.wording import counted
 
 if TYPE_CHECKING:
@@ -65,6 +65,7 @@ def command(
     from edgebind import bundle as bundles
     from edgebind.prompts import embed_labels
 
+    require_other(out, phrasings)
     with bundles.load(bundle) if bundle is not None else contextlib.nullcontext() as like:
         labels = _labels(prompts, templates, phrasings, like.manifest.modality if like is not None else None)
         bank = embed_labels(labels, text_bundle=text_bundle, like=like)

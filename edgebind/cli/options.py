@@ -48,6 +48,22 @@ class Output(click.Path):
         return path
 
 
+def require_other(out: Path | None, *read: str | Path | None) -> None:
+    """Refuse to write over what is about to be read: a recording cannot be made again.
+
+    Raises
+    ------
+    OptionError: `out` is one of the files in `read`, by whatever name.
+    """
+    from edgebind.errors import OptionError
+
+    if out is None or not out.is_file():
+        return
+    for path in read:
+        if path is not None and Path(path).exists() and out.samefile(path):
+            raise OptionError("is read, and would be written over", where=out, remedy="choose another place")
+
+
 rate = click.option(
     "--rate",
     type=float,

@@ -79,6 +79,8 @@ def command(
     from edgebind.sources import units
     from edgebind.sources.pacing import parse_speed
 
+    for text in sink_texts:
+        options.require_other(Path(text.removeprefix("jsonl:")), (source_text or "").removeprefix("file:"), labels_file)
     factor = parse_speed(speed if speed is not None else "1")
     said = units.parse(units_text) if units_text is not None else None
     with _bundle(sensor, folder, backend=backend, threads=threads) as bundle:

@@ -10,6 +10,7 @@ import pytest
 
 from edgebind import cli, starter
 from edgebind.cli.options import Output
+from tests.recordings import csv
 
 WRITTEN = {"--out", "--html", "--trtexec", "--cache", "--triton"}
 
@@ -60,3 +61,28 @@ def test_an_evaluation_that_cannot_begin_leaves_no_folder(tmp_path: Path, capsys
     assert cli.main(["evaluate", *arguments]) == 2
     assert "no such folder" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "embed --bundle {imu} walk.csv --out walk.csv",
+        "embed --bundle {imu} other.csv walk.csv --out link.csv",
+        "run --bundle {imu} --source file:walk.csv --speed max --sink jsonl:./walk.csv",
+        "bench {imu} --recording walk.csv --json walk.csv",
+        "bench {imu} --recording walk.csv --html walk.csv",
+        "compare {imu} {imu} walk.csv --html walk.csv",
+        "labels --phrasings walk.csv --out walk.csv",
+    ],
+)
+def test_what_is_read_is_not_written_over(
+    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("walk.csv").write_text(csv())
+    Path("other.csv").write_text(csv())
+    Path("link.csv").symlink_to("walk.csv")
+    assert cli.main(command.format(imu=starter.folder("imu", "fp32")).split()) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.endswith("is read, and would be written over; choose another place")
+    assert Path("walk.csv").read_text() == csv()
