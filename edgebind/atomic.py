@@ -101,14 +101,25 @@ def turn(folder: Path) -> Iterator[None]:
     """
     handle = os.open(folder, os.O_RDONLY)
     try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX)
-        except OSError as error:
-            if error.errno not in (errno.EBADF, errno.ENOLCK, errno.EOPNOTSUPP):
-                raise
+        hold(handle, wait=True)
         yield
     finally:
         os.close(handle)
+
+
+def hold(handle: int, *, wait: bool) -> bool:
+    """Lock the open file or folder `handle` until it is closed; False if somebody else has it and we do not `wait`.
+
+    Where a file system knows no such lock, everybody holds everything.
+    """
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        if error.errno not in (errno.EBADF, errno.ENOLCK, errno.EOPNOTSUPP):
+            raise
+    return True
 
 
 def _not_ordinary(target: Path) -> StorageError:

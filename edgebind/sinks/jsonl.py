@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
+import stat
 from functools import cache
 from io import FileIO
 from pathlib import Path
 from types import TracebackType
 from typing import TextIO
 
+from edgebind import atomic
 from edgebind.closing import Closing
 from edgebind.errors import StorageError
 from edgebind.signals import Embedding, Floats
@@ -34,51 +37,58 @@ class JsonLinesSink(Closing):
 
 
 class JsonLinesFileSink(Closing):
-    """Writes a file anew."""
+    """Writes a file anew, alone."""
 
     def __init__(self, path: Path, *, embedding: bool = True) -> None:
         """Write to `path`; without `embedding` the vectors are left out.
 
         Raises
         ------
-        StorageError: the file cannot be written.
+        StorageError: the file cannot be written, or somebody else writes it.
         """
         self.path = path
         self._embedding = embedding
-        self._stream: FileIO | None = None
-        self._is_closed = False
+        self._has_line = False
         try:
             self._is_ours_to_remove = not path.exists()
             path.parent.mkdir(parents=True, exist_ok=True)
             # Opened to learn that it can be written, before the work; an older file is emptied by the first line only.
-            open(path, "ab").close()
+            # Unbuffered: one line is one call to the system, which a Ctrl-C does not split.
+            self._stream: FileIO = open(path, "ab", buffering=0)  # noqa: SIM115
         except OSError as error:
             raise _storage_error(error, path) from error
+        self._is_ordinary = stat.S_ISREG(os.fstat(self._stream.fileno()).st_mode)
+        # Two that write one file would empty it for each other, and cut each other's lines.
+        if self._is_ordinary and not atomic.hold(self._stream.fileno(), wait=False):
+            self._stream.close()
+            raise StorageError("somebody else writes it", where=path, remedy="choose another place")
 
     def write(self, embedding: Embedding) -> None:
         line = to_json(embedding, vector=self._embedding).encode("ascii")
-        if self._is_closed:
+        if self._stream.closed:
             raise StorageError("already closed", where=self.path)
-        if self._stream is None:
-            # Unbuffered: one line is one call to the system, which a Ctrl-C does not split.
-            self._stream = open(self.path, "wb", buffering=0)  # noqa: SIM115
-        begun = self._stream.tell() if self._stream.seekable() else None
+        try:
+            if self._is_ordinary and not self._has_line:
+                self._stream.truncate(0)
+            begun = os.fstat(self._stream.fileno()).st_size
+            self._write_whole(line, begun)
+        except OSError as error:
+            raise _storage_error(error, self.path) from error
+        self._has_line, self._is_ours_to_remove = True, False
+
+    def _write_whole(self, line: bytes, begun: int) -> None:
         try:
             written = self._stream.write(line)
             while written < len(line):
                 written += self._stream.write(line[written:])
-            self._is_ours_to_remove = False
-        except OSError as error:
-            if begun is not None:
+        except OSError:
+            if self._is_ordinary:
                 with contextlib.suppress(OSError):
                     self._stream.truncate(begun)  # a full disk took half a line
-            raise _storage_error(error, self.path) from error
+            raise
 
     def close(self) -> None:
-        self._is_closed = True
-        if self._stream is not None:
-            self._stream.close()
-            self._stream = None
+        self._stream.close()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -97,6 +97,17 @@ def test_a_first_line_that_finds_no_room_leaves_no_file(tmp_path: Path, monkeypa
     assert list(tmp_path.iterdir()) == []
 
 
+def test_two_do_not_write_one_file(tmp_path: Path) -> None:
+    with JsonLinesFileSink(tmp_path / "out.jsonl") as first:
+        first.write(embedding())
+        with pytest.raises(StorageError, match="somebody else writes it"):
+            JsonLinesFileSink(tmp_path / "out.jsonl")
+        first.write(embedding())
+    with JsonLinesFileSink(tmp_path / "out.jsonl") as second:
+        second.write(embedding())
+    assert len((tmp_path / "out.jsonl").read_text().splitlines()) == 1
+
+
 def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(StorageError, match="cannot be written"):
