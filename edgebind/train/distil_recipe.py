@@ -16,7 +16,7 @@ from typing import Any
 
 from edgebind import modality as modalities
 from edgebind.errors import OptionError
-from edgebind.train import limits
+from edgebind.train import limits, recipe_checks
 from edgebind.train.recipe import (
     PRECISIONS,
     Data,
@@ -26,7 +26,6 @@ from edgebind.train.recipe import (
     Question,
     Recipe,
     Training,
-    check_classes,
     from_table,
     read_toml,
     report_of,
@@ -213,7 +212,7 @@ def read(path: Path) -> DistilRecipe:
             wanted=f"training.chunk (or batch) to be a multiple of {recipe.cache.record}",
             got=recipe.training.chunk_size,
         )
-    check_classes(recipe.edge, path)
+    recipe_checks.check_classes(recipe.edge, path)
     return recipe
 
 

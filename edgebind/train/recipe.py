@@ -13,11 +13,10 @@ from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
 
-from edgebind import modality as modalities
 from edgebind.errors import OptionError
 from edgebind.preprocess.videos import Sampling
 from edgebind.prompts import in_templates
-from edgebind.train import limits
+from edgebind.train import limits, recipe_checks
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -268,17 +267,7 @@ def read(path: Path) -> Recipe:
     """
     table = read_toml(path, "the recipe")
     recipe: Recipe = from_table(Recipe, table, where=str(path))
-    for name, node in recipe.nodes.items():
-        if name != name.strip() or not name.replace("-", "").replace("_", "").isalnum():
-            raise OptionError("a node's name becomes a file's", where=path, wanted="letters and digits", got=repr(name))
-        modalities.get(node.modality)
-    if not recipe.edges:
-        raise OptionError("a recipe without edges binds nothing", where=path, wanted="at least one [[edges]]")
-    for ends in (*(edge.ends for edge in recipe.edges), *(alignment.ends for alignment in recipe.alignments)):
-        _check_ends(ends, recipe, path)
-    _check_graph(recipe, path)
-    for edge in recipe.edges:
-        check_classes(edge, path)
+    recipe_checks.check(recipe, path)
     return recipe
 
 
@@ -322,60 +311,6 @@ def read_unseen(edge: Edge) -> list[tuple[str, ...]]:
 def report_of(folder: str | Path) -> Path | None:
     """What a run folder says of itself: of the whole run if that has ended, else of some folds; None if of nothing."""
     return next((Path(folder) / name for name in (REPORT, MEASURED) if (Path(folder) / name).is_file()), None)
-
-
-def _check_ends(ends: tuple[str, ...], recipe: Recipe, path: Path) -> None:
-    if len(ends) != 2 or ends[0] == ends[1]:
-        raise OptionError("an edge has two ends", where=path, wanted="the names of two nodes", got=list(ends))
-    for end in ends:
-        if end not in recipe.nodes:
-            raise OptionError("an edge ends in no node", where=path, wanted=" or ".join(recipe.nodes), got=repr(end))
-
-
-def _check_graph(recipe: Recipe, path: Path) -> None:
-    """Each two nodes have one edge, which reports and losses call by their names; and a node that learns has one at all."""
-    names = [edge.name for edge in recipe.edges]
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        wanted = "one, with all its data and prompts"
-        raise OptionError("two edges have the same ends", where=path, wanted=wanted, got=twice[0])
-    bound = {end for edge in recipe.edges for end in edge.ends}
-    aligned = {end for alignment in recipe.alignments for end in alignment.ends}
-    for name, node in recipe.nodes.items():
-        if name not in bound and not (node.frozen and name in aligned):
-            raise OptionError(
-                f"no edge binds node {name!r}", where=path, wanted="an edge that ends in it, or no such node"
-            )
-
-
-def check_classes(edge: Edge, path: Path) -> None:
-    """Refuse prompts that contradict each other, and a question about classes that the edge has no prompts for.
-
-    Raises
-    ------
-    OptionError: names the prompt, or the question and the class.
-    """
-    _check_prompts(edge, path)
-    labels = {prompts.label for prompts in edge.prompts}
-    for question in edge.questions:
-        strangers = sorted({label for group in question.groups for label in group} - labels)
-        if strangers:
-            raise OptionError(f"question {question.name!r} names a class without prompts", where=path, got=strangers[0])
-
-
-def _check_prompts(edge: Edge, path: Path) -> None:
-    if edge.templates and not any(prompts.names for prompts in edge.prompts):
-        raise OptionError("templates without names to put in them", where=path, wanted="names in a class's prompts")
-    try:
-        phrasings = edge.phrasings
-    except OptionError as error:
-        raise error.at(path) from error
-    known: dict[str, str] = {}
-    for prompts, texts in zip(edge.prompts, phrasings, strict=True):
-        for text in texts:
-            other = known.setdefault(text, prompts.label)
-            if other != prompts.label:
-                raise OptionError(f"{text!r} stands for two classes", where=path, got=f"{other} and {prompts.label}")
 
 
 def from_table(kind: type, table: Mapping[str, Any], *, where: str, prefix: str = "") -> Any:
