@@ -16,6 +16,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 from edgebind.errors import OptionError
 from edgebind.preprocess.videos import Sampling
 from edgebind.prompts import in_templates
+from edgebind.sources import units
 from edgebind.train import limits, recipe_checks
 
 if sys.version_info >= (3, 11):
@@ -168,8 +169,12 @@ class Node:
     """Constants of the modality's augmentation; see its task."""
     video: Sampling = field(default_factory=Sampling)
     """Of vision: which frames stand for a video file; `{ clips = 1, frames = 1 }` is the picture in its middle."""
+    units: str = ""
+    """Of a camera's pictures, as `--units` has them: `mm` of depth, `cK` of thermal. Empty: metres, °C or grey levels."""
 
     def __post_init__(self) -> None:
+        if self.units:
+            units.parse(f"{self.modality}={self.units}")
         if self.modality != "vision" and self.video != Sampling():
             raise OptionError("only vision reads videos", wanted=f"no video for {self.modality}", got=self.video)
 

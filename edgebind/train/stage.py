@@ -145,7 +145,9 @@ class Stage:
         """What decides how a frame is augmented, beside its constants: its pixels, and of depth what a disparity is."""
         how, modality = self.drawn.preprocess, self.drawn.modality
         if modality == "depth":
-            return how.get("size"), *(how.get(name) for name in ("baseline", "focal", "far"))
+            return how.get("size"), self.drawn.units, *(how.get(name) for name in ("baseline", "focal", "far"))
+        if self.drawn.units:
+            return how.get("size"), self.drawn.units
         return (how.get("size") if modalities.get(modality).is_camera else None,)
 
     @property

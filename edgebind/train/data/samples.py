@@ -76,7 +76,7 @@ def load(path: Path, modality: str, video: Sampling = MIDDLE, rate_hz: int | Non
 
 def load_for(node: Node, path: Path) -> Any:
     """One file -> samples as a node's preprocessing takes them; raises as `load`."""
-    return load(path, node.modality, node.video, rate_of(node))
+    return _physical(load(path, node.modality, node.video, rate_of(node)), node, str(path))
 
 
 def decode(data: bytes, name: str, kind: str, node: Node) -> Any:
@@ -98,7 +98,7 @@ def decode(data: bytes, name: str, kind: str, node: Node) -> Any:
     if modalities.get(node.modality).is_camera:
         from edgebind.preprocess.images import decode_image
 
-        return decode_image(data, name)
+        return _physical(decode_image(data, name), node, name)
     raise RecordingError("a file that this modality cannot be", where=name, wanted=f"a .npy of {node.modality}")
 
 
@@ -128,6 +128,15 @@ def require_window(sample: Any, node: Node, where: str) -> None:
 def rate_of(node: Node) -> int:
     """Samples a second of a node's sound: what its preprocessing wants."""
     return int(node.preprocess.get("rate_hz", modalities.get("audio").rate_hz))
+
+
+def _physical(sample: Any, node: Node, where: str) -> Any:
+    """A camera's counts in the unit that the recipe names -> metres or °C."""
+    if not node.units:
+        return sample
+    from edgebind.sources import frames, units
+
+    return frames.to_physical(sample, node.modality, units.parse(f"{node.modality}={node.units}"), where)
 
 
 def _is_video(path: Path, modality: str) -> bool:

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 
 from edgebind.errors import OptionError, RecordingError
@@ -307,3 +308,25 @@ def test_pairs_of_one_name_in_two_folders_stay_two(tmp_path: Path) -> None:
 def test_more_parts_than_pairs_are_one_clear_line(table: Path) -> None:
     with pytest.raises(OptionError, match=r"fewer pairs than parts \(wanted 9, got 8\)"):
         _source(replace(_folders(table), parts=9), 0)
+
+
+# --- units ------------------------------------------------------------------------------------------------------------
+
+
+def test_counts_of_a_depth_camera_are_metres_from_files_and_shards(tmp_path: Path) -> None:
+    counts = np.random.default_rng(0).integers(500, 6000, (12, 16), np.uint16)
+    counts[3, 4] = 0
+    Image.fromarray(counts).save(tmp_path / "0.png")
+    node = Node("depth", "depth-s", units="mm")
+    seen = samples.load_for(node, tmp_path / "0.png")
+    assert seen.dtype == np.float32
+    np.testing.assert_allclose(seen, counts / 1000, rtol=1e-6)
+    np.testing.assert_array_equal(samples.decode((tmp_path / "0.png").read_bytes(), "0", "png", node), seen)
+    assert samples.load_for(Node("depth", "depth-s"), tmp_path / "0.png").dtype == np.uint16
+
+
+@pytest.mark.parametrize(("modality", "unit"), [("depth", "inch"), ("vision", "mm")])
+def test_a_unit_that_no_such_camera_has_is_one_clear_line(modality: str, unit: str) -> None:
+    with pytest.raises(OptionError, match=r"units not understood|unknown unit of depth") as caught:
+        Node(modality, "any", units=unit)
+    assert "\n" not in str(caught.value)
