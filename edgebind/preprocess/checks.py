@@ -22,6 +22,14 @@ def numeric(samples: object, what: str) -> Array:
     return array
 
 
+def whole(samples: object, what: str, wanted: str) -> Array:
+    """`samples` as an array of integers, `wanted` says of what, that is not empty."""
+    array = numeric(samples, what)
+    if array.dtype.kind not in "ui":
+        raise RecordingError(f"{what} has another dtype", wanted=wanted, got=array.dtype)
+    return array
+
+
 def finite(array: Array, what: str) -> Array:
     """`array` as float32, when every value of it is finite there."""
     values = array

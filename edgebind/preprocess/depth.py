@@ -154,7 +154,5 @@ def metres_from_millimetres(counts: Array) -> Floats:
     ------
     RecordingError: no whole numbers, or none at all.
     """
-    array = checks.numeric(counts, "depth frame")
-    if array.dtype.kind not in "ui":
-        raise RecordingError("depth frame has another dtype", wanted="whole millimetres", got=array.dtype)
+    array = checks.whole(counts, "depth frame", "whole millimetres")
     return np.multiply(array, 0.001, dtype=np.float64).astype(np.float32)

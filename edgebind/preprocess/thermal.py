@@ -225,8 +225,6 @@ def celsius_from_centikelvin(counts: Array) -> Floats:
     ------
     RecordingError: no whole numbers, or none at all.
     """
-    array = checks.numeric(counts, "centikelvin frame")
-    if array.dtype.kind not in "ui":
-        raise RecordingError("centikelvin frame has another dtype", wanted="whole counts", got=array.dtype)
+    array = checks.whole(counts, "centikelvin frame", "whole counts")
     # In float64: a float32 would round counts near 30000 to 0.002 K before the offset is taken away.
     return (np.multiply(array, 0.01, dtype=np.float64) - KELVIN_AT_ZERO_CELSIUS).astype(np.float32)

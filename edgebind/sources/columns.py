@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 from edgebind.errors import OptionError, RecordingError
 from edgebind.sources import units
@@ -187,15 +188,20 @@ def _readings(title: str, known: Mapping[str, float]) -> list[tuple[str, str | N
     """What a title may mean: its whole name, and its name without a unit at its end or before its axis."""
     name, unit = plain(title)
     readings: list[tuple[str, str | None]] = [(name, units.normal(unit, known) if unit else None)]
-    for spelling in (*units.SPELLINGS, *known):
-        ending, found = "_" + _NOT_WORD.sub("_", spelling), units.normal(spelling, known)
-        if found is None or ending == "_":
-            continue
+    for ending, found in _endings(tuple(known)):
         if name.endswith(ending):
             readings.append((name.removesuffix(ending), found))
         elif name[:-2].endswith(ending) and name[-2:] in ("_x", "_y", "_z"):
             readings.append((name[:-2].removesuffix(ending) + name[-2:], found))
     return readings
+
+
+@cache
+def _endings(known: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
+    """How a compared name may end that states one of the units `known`, and that unit."""
+    spelled = {spelling: units.normal(spelling, dict.fromkeys(known)) for spelling in (*units.SPELLINGS, *known)}
+    endings = (("_" + _NOT_WORD.sub("_", spelling), unit) for spelling, unit in spelled.items() if unit is not None)
+    return tuple((ending, unit) for ending, unit in endings if ending != "_")
 
 
 def _time(titles: Sequence[str], said: Units) -> Column | None:
