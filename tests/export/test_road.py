@@ -216,8 +216,25 @@ def test_ctrl_c_leaves_what_was_there(starter_space: Path, tmp_path: Path, stage
 
     with pytest.raises(KeyboardInterrupt):
         list(export(Request("int8", out, modalities=("imu",)), interrupt))
-    assert left_in(out) == ["imu-int8"]
+    calibrated = [".imu-int8.search"] if stage in ("gate on", "speed") else []
+    assert left_in(out) == [*calibrated, "imu-int8"]
     assert {path.name: path.read_bytes() for path in (out / "imu-int8").iterdir()} == before
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_a_calibration_that_ctrl_c_found_done_is_not_done_again(starter_space: Path, tmp_path: Path) -> None:
+    stages: list[str] = []
+
+    def interrupt(modality: str, now: str) -> None:
+        if now.startswith("gate on"):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        list(export(Request("int8", tmp_path / "out", modalities=("imu",)), interrupt))
+    list(export(Request("int8", tmp_path / "out", modalities=("imu",)), lambda modality, now: stages.append(now)))
+    assert not any(stage.startswith(("ranges of", "trying")) for stage in stages)
+    assert any(stage.startswith("gate on") for stage in stages)
+    assert left_in(tmp_path / "out") == ["imu-int8"]
 
 
 def test_a_full_disk_leaves_nothing(starter_space: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
