@@ -160,7 +160,8 @@ def record(
     each call: a note says if it is still too small or otherwise unfit to calibrate on.
 
     \b
-    edgebind calibrate record --sensor imu --source file:walk.csv.gz --seconds 60 --out recordings/imu
+    edgebind calibrate record --sensor imu --source rows:/dev/ttyACM0@115200 --seconds 60 --out recordings/imu
+    edgebind calibrate record --sensor imu --source file:walk.csv.gz --out recordings/imu
     """
     from edgebind import recorder
     from edgebind.calibration.windows import collecting, sets

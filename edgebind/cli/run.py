@@ -31,7 +31,10 @@ SENSORS = {"imu": "IMU", "thermal": "thermal camera"}
     help="Bundle to embed with. Without it: bundles/SENSOR-int8 here, else the one that edgebind brings.",
 )
 @click.option(
-    "--source", "source_text", metavar="SPEC", help="Where samples come from: file:PATH. Without it: a sensor."
+    "--source",
+    "source_text",
+    metavar="SPEC",
+    help="Where samples come from: file:PATH, or rows:PATH of a pipe or serial line. Without it: a sensor.",
 )
 @click.option("--speed", metavar="X|max", help="Replay X times as fast as recorded, or without waiting.  [default: 1]")
 @click.option(
@@ -75,6 +78,7 @@ def command(
     \b
     edgebind run --sensor imu
     edgebind run --sensor imu --source file:walk.csv.gz --speed max --sink jsonl:walk.jsonl
+    edgebind run --sensor imu --source rows:/dev/ttyACM0@115200
     """
     from edgebind.sources import units
     from edgebind.sources.pacing import parse_speed
@@ -119,7 +123,7 @@ def _bank(path: Path | None, bundle: Bundle) -> LabelBank | None:
 
 
 def _source(bundle: Bundle, text: str | None, speed: float, rate: float | None, said: object) -> Source:
-    """The source that was asked for; without one the shipped recording, since no sensor can be read yet."""
+    """The source that was asked for; without one the shipped recording, since no sensor is found by itself yet."""
     from edgebind import sources, starter
     from edgebind.sources.pacing import AT_ONCE, Paced
     from edgebind.sources.units import Units
@@ -138,10 +142,11 @@ def _source(bundle: Bundle, text: str | None, speed: float, rate: float | None, 
         rate_hz=rate,
         units=said if isinstance(said, Units) else None,
     )
+    if not sources.is_recorded(recording):
+        return sources.open_source(recording, wanted)
     if speed == AT_ONCE:
         return sources.open_source(recording, wanted.at_once())
-    source = sources.open_source(recording, wanted)
-    return Paced(source, speed) if sources.is_recorded(recording) else source
+    return Paced(sources.open_source(recording, wanted), speed)
 
 
 def _no_sensor(modality: str) -> str:
@@ -151,7 +156,7 @@ def _no_sensor(modality: str) -> str:
     found = sorted(Path("/").glob(patterns[modality])) if modality in patterns else []
     if found:
         device = found[0].parent if modality == "imu" else found[0]
-        return f"{device} may be a {name}, which edgebind cannot read yet"
+        return f"{device} may be a {name}, which edgebind cannot read by itself yet"
     return f"no {name} found on this machine"
 
 

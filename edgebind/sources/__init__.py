@@ -44,8 +44,22 @@ def _file(address: str, wanted: Wanted) -> Source:
     )
 
 
+def _rows(address: str, wanted: Wanted) -> Source:
+    from edgebind.sources.rows import open_rows
+
+    return open_rows(
+        address,
+        wanted.modality,
+        wanted.spec,
+        rate_hz=wanted.rate_hz,
+        units=wanted.units,
+        chunk_seconds=wanted.chunk_seconds,
+    )
+
+
 SCHEMES: dict[str, tuple[str, Callable[[str, Wanted], Source]]] = {
     "file": ("file:PATH", _file),
+    "rows": ("rows:PATH", _rows),
 }
 """Scheme -> how it is written, and what opens it. A live protocol is one more line here and one more file beside it."""
 

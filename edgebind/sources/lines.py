@@ -24,9 +24,24 @@ def opened(path: Path) -> Iterator[IO[str]]:
     ------
     RecordingError: while the block reads: no text, a damaged gzip file, or one that cannot be read.
     """
+    with (
+        reading(str(path)),
+        _binary(path) as raw,
+        io.TextIOWrapper(raw, encoding="utf-8-sig", newline=None) as stream,
+    ):
+        yield stream
+
+
+@contextlib.contextmanager
+def reading(path: str) -> Iterator[None]:
+    """What may go wrong while text is read, in one line.
+
+    Raises
+    ------
+    RecordingError: no text, a damaged gzip file, or a file that cannot be read.
+    """
     try:
-        with _binary(path) as raw, io.TextIOWrapper(raw, encoding="utf-8-sig", newline=None) as stream:
-            yield stream
+        yield
     except UnicodeDecodeError as error:
         raise RecordingError("is not text", where=path, wanted="UTF-8, plain or gzipped") from error
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:

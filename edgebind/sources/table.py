@@ -66,9 +66,8 @@ class TableSource(Closing):
         self._chunk = max(1, round(chunk_seconds * NANOSECONDS))
 
     def __iter__(self) -> Iterator[Chunk]:
-        with opened(self.path) as stream:
-            rows = bounded(stream, self.name)
-            head = _head(rows, self.name)
+        with self._opened() as rows:
+            head = self._head(rows)
             layout = self._layout(head)
             plausible = Plausible(
                 self._spec,
@@ -78,21 +77,31 @@ class TableSource(Closing):
             )
             yield from self._chunks(rows, head, layout, plausible)
 
-    def _layout(self, head: _Head) -> Layout:
+    @contextlib.contextmanager
+    def _opened(self) -> Iterator[Iterator[str]]:
+        """The lines."""
+        with opened(self.path) as stream:
+            yield bounded(stream, self.name)
+
+    def _head(self, rows: Iterator[str]) -> Head:
+        return read_head(rows, self.name)
+
+    def _blocks(self, rows: Iterator[str]) -> Iterator[Lines]:
+        """Lines that are parsed together."""
+        return blocks(rows)
+
+    def _layout(self, head: Head) -> Layout:
         wanted = self._spec.channels
         if head.is_bare:
             return columns.bare(len(head.cells), wanted, self._units, self.name)
         return columns.find(head.cells, wanted, self._units, self.name)
 
-    def _chunks(self, rows: Iterator[str], head: _Head, layout: Layout, plausible: Plausible) -> Iterator[Chunk]:
-        if layout.time is None and self._rate is None:
-            raise RecordingError(
-                "no column of time", where=self.name, wanted=" or ".join(columns.TIME[1:5]), remedy="or say --rate HZ"
-            )
+    def _chunks(self, rows: Iterator[str], head: Head, layout: Layout, plausible: Plausible) -> Iterator[Chunk]:
+        self._require_times(layout)
         used = [column.index for column in layout.channels] + ([layout.time.index] if layout.time else [])
         factors = np.array(layout.factors)
         unit, row, number = "", 0, head.number
-        for lines in blocks(itertools.chain(head.first_rows, rows)):
+        for lines in self._blocks(itertools.chain(head.first_rows, rows)):
             where = _Where(self.name, lines, number)
             table = _parse(lines, used, head, where)
             with np.errstate(over="ignore"):  # too large becomes infinity, which is refused below with its line
@@ -106,6 +115,12 @@ class TableSource(Closing):
             row, number = row + len(table), number + len(lines)
         plausible.finish()
 
+    def _require_times(self, layout: Layout) -> None:
+        if layout.time is None and self._rate is None:
+            raise RecordingError(
+                "no column of time", where=self.name, wanted=" or ".join(columns.TIME[1:5]), remedy="or say --rate HZ"
+            )
+
     def _times(self, own: Times | None, row: int, count: int) -> Times:
         """Times of rows `row`, ...: the table's own, unless the user gave a rate that agrees with them."""
         if self._rate is None and own is not None:
@@ -116,7 +131,7 @@ class TableSource(Closing):
         return even_times(row, count, rate)
 
 
-class _Head:
+class Head:
     """What the first line of a table says."""
 
     def __init__(self, text: str, number: int) -> None:
@@ -139,10 +154,16 @@ class _Where:
         return f"{self._name}, line {self._number + next(itertools.islice(full, row, None))}"
 
 
-def _head(rows: Iterator[str], name: str) -> _Head:
+def read_head(rows: Iterator[str], name: str) -> Head:
+    """The first line that is not empty.
+
+    Raises
+    ------
+    RecordingError: there is none.
+    """
     for number, text in enumerate(rows, 1):
         if text.strip():
-            return _Head(text, number)
+            return Head(text, number)
     raise RecordingError("no samples", where=name, wanted="a line of titles and rows of numbers", got="an empty file")
 
 
@@ -160,7 +181,7 @@ def blocks(rows: Iterable[str]) -> Iterator[Lines]:
         yield lines
 
 
-def _parse(lines: Lines, used: Sequence[int], head: _Head, where: Callable[[int], str]) -> NDArray[np.float64]:
+def _parse(lines: Lines, used: Sequence[int], head: Head, where: Callable[[int], str]) -> NDArray[np.float64]:
     """The used columns of some lines as (rows, used)."""
     if not any(text.strip() for text in lines):
         return np.zeros((0, len(used)))
@@ -184,7 +205,7 @@ def _parse(lines: Lines, used: Sequence[int], head: _Head, where: Callable[[int]
     return table
 
 
-def _refuse_more_cells(lines: Lines, head: _Head, where: Callable[[int], str]) -> None:
+def _refuse_more_cells(lines: Lines, head: Head, where: Callable[[int], str]) -> None:
     """Rows with more cells than titles, as decimal commas and unnamed row numbers make them, would be read shifted."""
     most = len(head.cells)
     for row, text in enumerate(filter(str.strip, lines)):
@@ -196,7 +217,7 @@ def _refuse_more_cells(lines: Lines, head: _Head, where: Callable[[int], str]) -
             raise RecordingError("more cells than columns", where=where(row), wanted=most, got=got, remedy=remedy)
 
 
-def _offender(lines: Lines, used: Sequence[int], head: _Head, where: Callable[[int], str]) -> RecordingError | None:
+def _offender(lines: Lines, used: Sequence[int], head: Head, where: Callable[[int], str]) -> RecordingError | None:
     """What is wrong with the first line that is no row of numbers."""
     for row, text in enumerate(filter(str.strip, lines)):
         cells = [cell.strip().strip('"') for cell in text.split(head.delimiter)]
@@ -209,7 +230,7 @@ def _offender(lines: Lines, used: Sequence[int], head: _Head, where: Callable[[i
     return None
 
 
-def _title(head: _Head, index: int) -> str:
+def _title(head: Head, index: int) -> str:
     return f"in column {index + 1}" if head.is_bare else f"in column {head.cells[index]}"
 
 
@@ -229,7 +250,7 @@ def _unit_of_time(layout: Layout, stamps: NDArray[np.float64] | None) -> str:
 
 
 def _nanoseconds(
-    stamps: NDArray[np.float64], unit: str, lines: Lines, column: int, head: _Head, where: Callable[[int], str]
+    stamps: NDArray[np.float64], unit: str, lines: Lines, column: int, head: Head, where: Callable[[int], str]
 ) -> Times:
     """Stamps in their unit -> nanoseconds, without rounding what the file says exactly."""
     if not len(stamps):  # nothing but empty lines, maybe before the first stamp that tells the unit

@@ -1,0 +1,205 @@
+"""Rows of a table as a live sensor sends them: over a serial line, a named pipe or standard input.
+
+    ... | edgebind run --sensor imu --source rows:-
+    edgebind run --sensor imu --source rows:/dev/ttyACM0@115200
+
+Columns, units and checks are those of a table. What differs is time: nothing waits for a whole file, and a row without
+a stamp of its own was taken when its line came.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import stat
+import sys
+import termios
+import time
+import tty
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from edgebind.errors import OptionError, RecordingError
+from edgebind.manifest import WindowSpec
+from edgebind.signals import NANOSECONDS, Times
+from edgebind.sources.columns import Layout
+from edgebind.sources.lines import bounded, reading
+from edgebind.sources.pacing import Clock, SystemClock
+from edgebind.sources.table import BLOCK, Head, Lines, TableSource, read_head
+from edgebind.sources.units import Units
+
+STANDARD_INPUT = "-"
+
+
+def open_rows(
+    address: str,
+    modality: str,
+    spec: WindowSpec,
+    *,
+    rate_hz: float | None = None,
+    units: Units | None = None,
+    chunk_seconds: float = 0.02,
+) -> RowSource:
+    """A live source of rows.
+
+    Parameters
+    ----------
+    address: `-` for standard input, a named pipe, or a serial line, `/dev/ttyACM0` or `/dev/ttyUSB0@921600`; without a
+        speed the line keeps the one it has.
+    rate_hz: samples a second, of rows without a stamp; without it they are stamped as they come.
+
+    Raises
+    ------
+    OptionError: another sensor than an IMU, an address that is no live line, or a speed that no line has.
+    RecordingError: nothing there.
+    """
+    if modality != "imu":
+        raise OptionError("rows are of an IMU", where=f"rows:{address}", wanted="imu", got=modality)
+    path, speed = _address(address)
+    return RowSource(path, spec, speed=speed, rate_hz=rate_hz, units=units, chunk_seconds=chunk_seconds)
+
+
+class RowSource(TableSource):
+    """A table that is still being written."""
+
+    def __init__(
+        self,
+        path: Path,
+        spec: WindowSpec,
+        *,
+        speed: int | None = None,
+        rate_hz: float | None = None,
+        units: Units | None = None,
+        chunk_seconds: float = 0.02,
+        clock: Clock | None = None,
+    ) -> None:
+        """Listen to `path`, see `open_rows`.
+
+        Parameters
+        ----------
+        speed: of a serial line, a constant of `termios`.
+        clock: of the rows' arrival; None takes the machine's.
+        """
+        super().__init__(path, spec, rate_hz=rate_hz, units=units, chunk_seconds=chunk_seconds)
+        self.name = "standard input" if str(path) == STANDARD_INPUT else str(path)
+        self._speed = speed
+        self._came: list[int] = []
+        """When the lines came that are no samples yet, nanoseconds since 1970."""
+        self._is_line = False
+        """Whether it is a serial line, which ends only when it is cut."""
+        self._clock = clock or SystemClock()
+        # Dates, from a clock that nobody sets back.
+        self._epoch = time.time_ns() - self._clock.monotonic_ns()
+
+    @contextlib.contextmanager
+    def _opened(self) -> Iterator[Iterator[str]]:
+        with reading(self.name), _stream(self.path) as stream:
+            if str(self.path) != STANDARD_INPUT and stream.isatty():
+                _make_raw(stream.fileno(), self._speed, self.path)
+                self._is_line = True
+            yield self._stamped(bounded(stream, self.name))
+
+    def _stamped(self, rows: Iterator[str]) -> Iterator[str]:
+        for text in rows:
+            if self._is_line and not text.endswith("\n"):
+                break
+            if text.strip():
+                self._came.append(self._epoch + self._clock.monotonic_ns())
+                yield text
+        if self._is_line:
+            raise RecordingError("the serial line is gone", where=self.name, remedy="is the sensor still connected?")
+
+    def _head(self, rows: Iterator[str]) -> Head:
+        head = read_head(rows, self.name)
+        if head.is_bare and self._is_line:  # the sensor was in the middle of this line
+            self._came.clear()
+            head = read_head(rows, self.name)
+        if not head.is_bare:
+            self._came.clear()
+        return head
+
+    def _blocks(self, rows: Iterator[str]) -> Iterator[Lines]:
+        """What came in a chunk's time; at first in a window's, which is enough to see if it can be true."""
+        lines: Lines = []
+        patience = round(self._spec.seconds * NANOSECONDS)
+        for text in rows:
+            lines.append(text)
+            if self._came[-1] - self._came[-len(lines)] >= patience or len(lines) == BLOCK:
+                yield lines
+                lines, patience = [], self._chunk
+        if lines:
+            yield lines
+
+    def _require_times(self, layout: Layout) -> None:
+        """Rows need no stamp."""
+
+    def _times(self, own: Times | None, row: int, count: int) -> Times:
+        came, self._came = self._came[:count], self._came[count:]
+        if own is None and self._rate is None:
+            return np.array(came, np.int64)
+        return super()._times(own, row, count)
+
+
+def _address(text: str) -> tuple[Path, int | None]:
+    """`/dev/ttyUSB0@921600` -> the path, and the speed as `termios` knows it."""
+    name, at, baud = text.rpartition("@")
+    if not at or not baud.isdigit():
+        name, baud = text, ""
+    path = Path(name)
+    if name != STANDARD_INPUT:
+        _require_live(path)
+    if not baud:
+        return path, None
+    speed = getattr(termios, f"B{baud}", None)
+    if not isinstance(speed, int):
+        raise OptionError("no serial line has that speed", where=f"rows:{text}", wanted="such as 115200", got=baud)
+    return path, speed
+
+
+def _require_live(path: Path) -> None:
+    try:
+        mode = path.stat().st_mode
+    except OSError as error:
+        raise RecordingError(f"cannot be read: {error.strerror or error}", where=path) from error
+    if not (stat.S_ISFIFO(mode) or stat.S_ISCHR(mode)):
+        wanted = "a named pipe, a serial line, or - for standard input"
+        raise OptionError("rows do not arrive there", where=path, wanted=wanted, remedy=f"replay it as file:{path}")
+
+
+@contextlib.contextmanager
+def _stream(path: Path) -> Iterator[io.TextIOWrapper]:
+    """Text as it comes, a line at a time."""
+    descriptor = os.dup(sys.stdin.fileno()) if str(path) == STANDARD_INPUT else _open(path)
+    with open(descriptor, encoding="utf-8-sig", newline=None) as stream:
+        yield stream
+
+
+def _open(path: Path) -> int:
+    """A pipe waits for its writer; a serial line must not wait for a modem's carrier, which a sensor does not have."""
+    if stat.S_ISFIFO(path.stat().st_mode):
+        return os.open(path, os.O_RDONLY)
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOCTTY | os.O_NONBLOCK)
+    os.set_blocking(descriptor, True)
+    return descriptor
+
+
+def _make_raw(descriptor: int, speed: int | None, path: Path) -> None:
+    """No echo, no control characters, no carrier; lines end as the sensor ends them.
+
+    Raises
+    ------
+    RecordingError: the line refuses.
+    """
+    try:
+        tty.setraw(descriptor, termios.TCSANOW)
+        modes = termios.tcgetattr(descriptor)
+        modes[2] |= termios.CLOCAL | termios.CREAD
+        if speed is not None:
+            modes[4] = modes[5] = speed
+        termios.tcsetattr(descriptor, termios.TCSANOW, modes)
+        termios.tcflush(descriptor, termios.TCIFLUSH)
+    except termios.error as error:
+        raise RecordingError(f"the line cannot be set: {error.args[-1]}", where=path) from error
