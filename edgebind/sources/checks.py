@@ -34,7 +34,7 @@ ENOUGH = 4096
 FURTHEST = 1 << 62
 """Nanoseconds, 146 years, before and after 1970: between two such stamps is a distance that 64 bits still hold."""
 
-_REMEDY_OF_TIME = "if the unit of time is wrong, say --units time=ms (or s, us, ns)"
+REMEDY_OF_TIME = "if the unit of time is wrong, say --units time=ms (or s, us, ns)"
 
 Line = Callable[[int], str]
 """Row of a block -> where it stands, for people."""
@@ -51,6 +51,8 @@ class Plausible:
     """Quantities whose unit the user gave: obeyed, so that only the impossible is refused."""
     in_g: bool = False
     """Whether acceleration was converted from g."""
+    remedy: str = REMEDY_OF_TIME
+    """What to say where the rate cannot be true."""
     _first: int | None = None
     _last: int | None = None
     _period: float = 0.0
@@ -121,13 +123,11 @@ class Plausible:
         wanted = f"at least {slowest:g} Hz for this bundle's {self.spec.rate_hz:g} Hz"
         if rate < slowest:
             raise RecordingError(
-                "sampled too slowly", where=self.where, wanted=wanted, got=f"{rate:.4g} Hz", remedy=_REMEDY_OF_TIME
+                "sampled too slowly", where=self.where, wanted=wanted, got=f"{rate:.4g} Hz", remedy=self.remedy
             )
         if rate > FASTEST:
             got = f"{rate:.4g} Hz" if np.isfinite(rate) else "the same time in every row"
-            raise RecordingError(
-                "no sensor is that fast", where=self.where, wanted=wanted, got=got, remedy=_REMEDY_OF_TIME
-            )
+            raise RecordingError("no sensor is that fast", where=self.where, wanted=wanted, got=got, remedy=self.remedy)
 
     def _gravity(self, samples: Floats) -> None:
         columns = _columns(self.spec.channels, "acc")
@@ -177,7 +177,7 @@ def refuse_far_times(stamps: NDArray[Any], unit: str, line: Line) -> None:
             where=line(int(far[0])),
             wanted="at most 146 years from 1970",
             got=got,
-            remedy=_REMEDY_OF_TIME,
+            remedy=REMEDY_OF_TIME,
         )
 
 

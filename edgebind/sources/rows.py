@@ -32,6 +32,8 @@ from edgebind.sources.table import BLOCK, Head, Lines, TableSource, read_head
 from edgebind.sources.units import Units
 
 STANDARD_INPUT = "-"
+NO_TEXT = "\ufffd"
+"""What a byte becomes that is no UTF-8; it stands in no number, so it is found where its line is."""
 
 
 def open_rows(
@@ -108,18 +110,27 @@ class RowSource(TableSource):
                 break
             if text.strip():
                 self._came.append(self._epoch + self._clock.monotonic_ns())
-                yield text
+            yield text
         if self._is_line:
             raise RecordingError("the serial line is gone", where=self.name, remedy="is the sensor still connected?")
 
     def _head(self, rows: Iterator[str]) -> Head:
         head = read_head(rows, self.name)
-        if head.is_bare and self._is_line:  # the sensor was in the middle of this line
+        if self._is_line and self._is_no_head(head):
             self._came.clear()
+            left_out = head.number - (not head.is_bare)
             head = read_head(rows, self.name)
+            head.number += left_out
         if not head.is_bare:
             self._came.clear()
+        if any(NO_TEXT in cell for cell in head.cells):
+            remedy = "is that the sensor's speed?" if self._is_line else None
+            raise RecordingError("is not text", where=self.name, wanted="rows in UTF-8", remedy=remedy)
         return head
+
+    def _is_no_head(self, head: Head) -> bool:
+        """Whether the sensor was in the middle of this line, or greeted first."""
+        return head.has_numbers or len(head.cells) == 1 < len(self._spec.channels)
 
     def _blocks(self, rows: Iterator[str]) -> Iterator[Lines]:
         """What came in a chunk's time; at first in a window's, which is enough to see if it can be true."""
@@ -127,7 +138,8 @@ class RowSource(TableSource):
         patience = round(self._spec.seconds * NANOSECONDS)
         for text in rows:
             lines.append(text)
-            if self._came[-1] - self._came[-len(lines)] >= patience or len(lines) == BLOCK:
+            waited = self._came[-1] - self._came[0] if self._came else 0
+            if waited >= patience or len(lines) == BLOCK:
                 yield lines
                 lines, patience = [], self._chunk
         if lines:
@@ -135,6 +147,11 @@ class RowSource(TableSource):
 
     def _require_times(self, layout: Layout) -> None:
         """Rows need no stamp."""
+
+    def _remedy(self, layout: Layout) -> str:
+        if layout.time or self._rate is not None:
+            return super()._remedy(layout)
+        return "rows that do not come one by one need --rate HZ"
 
     def _times(self, own: Times | None, row: int, count: int) -> Times:
         came, self._came = self._came[:count], self._came[count:]
@@ -153,8 +170,10 @@ def _address(text: str) -> tuple[Path, int | None]:
         _require_live(path)
     if not baud:
         return path, None
+    if name == STANDARD_INPUT or path.is_fifo():
+        raise OptionError("only a serial line has a speed", where=f"rows:{text}", wanted=f"rows:{name}")
     speed = getattr(termios, f"B{baud}", None)
-    if not isinstance(speed, int):
+    if not speed:  # 0 hangs up
         raise OptionError("no serial line has that speed", where=f"rows:{text}", wanted="such as 115200", got=baud)
     return path, speed
 
@@ -172,9 +191,15 @@ def _require_live(path: Path) -> None:
 @contextlib.contextmanager
 def _stream(path: Path) -> Iterator[io.TextIOWrapper]:
     """Text as it comes, a line at a time."""
-    descriptor = os.dup(sys.stdin.fileno()) if str(path) == STANDARD_INPUT else _open(path)
-    with open(descriptor, encoding="utf-8-sig", newline=None) as stream:
+    descriptor = _standard_input() if str(path) == STANDARD_INPUT else _open(path)
+    with open(descriptor, encoding="utf-8-sig", errors="replace", newline=None) as stream:
         yield stream
+
+
+def _standard_input() -> int:
+    if sys.stdin is None:  # closed by whoever started us, as by `<&-`
+        raise RecordingError("is closed", where="standard input", wanted="rows")
+    return os.dup(sys.stdin.fileno())
 
 
 def _open(path: Path) -> int:

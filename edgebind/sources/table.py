@@ -18,7 +18,7 @@ from edgebind.errors import RecordingError
 from edgebind.manifest import WindowSpec
 from edgebind.signals import NANOSECONDS, Chunk, Times
 from edgebind.sources import columns
-from edgebind.sources.checks import Plausible, refuse_far_times
+from edgebind.sources.checks import REMEDY_OF_TIME, Plausible, refuse_far_times
 from edgebind.sources.columns import Layout
 from edgebind.sources.cutting import even_times, pieces, same_rate
 from edgebind.sources.lines import bounded, opened
@@ -74,6 +74,7 @@ class TableSource(Closing):
                 self.name,
                 frozenset(self._units.given),
                 in_g=any(column.unit == "g" for column in layout.channels),
+                remedy=self._remedy(layout),
             )
             yield from self._chunks(rows, head, layout, plausible)
 
@@ -121,6 +122,10 @@ class TableSource(Closing):
                 "no column of time", where=self.name, wanted=" or ".join(columns.TIME[1:5]), remedy="or say --rate HZ"
             )
 
+    def _remedy(self, layout: Layout) -> str:
+        """What to say where the rate cannot be true."""
+        return REMEDY_OF_TIME if layout.time else "is --rate right?"
+
     def _times(self, own: Times | None, row: int, count: int) -> Times:
         """Times of rows `row`, ...: the table's own, unless the user gave a rate that agrees with them."""
         if self._rate is None and own is not None:
@@ -137,7 +142,8 @@ class Head:
     def __init__(self, text: str, number: int) -> None:
         self.delimiter = max(DELIMITERS, key=text.count)
         self.cells = [cell.strip().strip("\"'") for cell in text.strip().split(self.delimiter)]
-        self.is_bare = all(_is_number(cell) for cell in self.cells)
+        numbers = [_is_number(cell) for cell in self.cells]
+        self.is_bare, self.has_numbers = all(numbers), any(numbers)
         self.number = number if self.is_bare else number + 1
         """Line that the first row stands in, counted from 1."""
         self.first_rows = [text] if self.is_bare else []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import subprocess
@@ -46,9 +47,10 @@ class SerialLine:
         self.sensor, self._ours = os.openpty()
         self.path = Path(os.ttyname(self._ours))
 
-    def send(self, text: str) -> None:
+    def send(self, text: str | bytes) -> None:
         """Send `text` as soon as somebody listens, which is when the line has become raw."""
-        threading.Thread(target=self._send, args=(text.encode(),), daemon=True).start()
+        data = text.encode() if isinstance(text, str) else text
+        threading.Thread(target=self._send, args=(data,), daemon=True).start()
 
     def _send(self, data: bytes) -> None:
         while termios.tcgetattr(self._ours)[3] & termios.ICANON:
@@ -74,9 +76,10 @@ def pipe(tmp_path: Path) -> Path:
     return tmp_path / "imu"
 
 
-def send(pipe: Path, text: str) -> None:
+def send(pipe: Path, text: str | bytes) -> None:
     """Write into a named pipe, as another process would."""
-    threading.Thread(target=pipe.write_text, args=(text,), daemon=True).start()
+    data = text.encode() if isinstance(text, str) else text
+    threading.Thread(target=pipe.write_bytes, args=(data,), daemon=True).start()
 
 
 def joined(chunks: list[Chunk]) -> Chunk:
@@ -130,9 +133,10 @@ def test_a_rate_stamps_rows_evenly(pipe: Path) -> None:
     np.testing.assert_array_equal(found.times, stamps(100, 200.0))
 
 
-def test_a_line_that_was_joined_in_its_middle_is_left_out(line: SerialLine) -> None:
+@pytest.mark.parametrize("piece", [b"1,9.8,0,0,0", b",9.8,0,0,0", b"e-05,9.8,0,0,0", b"\xfe,9.8,0,0,0", b"ready"])
+def test_a_line_that_was_joined_in_its_middle_is_left_out(line: SerialLine, piece: bytes) -> None:
     values = still(100)
-    line.send("1,9.8,0,0,0\n" + csv(100, samples=values, titles=None, times=()))
+    line.send(piece + b"\r\n" + csv(100, samples=values, titles=None, times=()).encode())
     found = first(RowSource(line.path, WINDOW, clock=Ticking()), 90)
     np.testing.assert_allclose(found.samples, values[:90], atol=1e-6)
 
@@ -196,12 +200,42 @@ def test_what_never_arrives_is_one_line(tmp_path: Path) -> None:
 def test_a_speed_that_no_line_has_is_one_line(line: SerialLine) -> None:
     with pytest.raises(OptionError, match=r"no serial line has that speed.*got 12345"):
         open_rows(f"{line.path}@12345", "imu", WINDOW)
+    with pytest.raises(OptionError, match=r"no serial line has that speed.*got 0"):  # which hangs up
+        open_rows(f"{line.path}@0", "imu", WINDOW)
+    with pytest.raises(OptionError, match="only a serial line has a speed"):
+        open_rows("-@115200", "imu", WINDOW)
 
 
 def test_a_row_that_is_cut_off_names_its_line(pipe: Path) -> None:
     send(pipe, csv(100) + "1.0,2.0\n")
     with pytest.raises(RecordingError, match=f"{pipe}, line 102: cut off"):
         list(RowSource(pipe, WINDOW, clock=Ticking()))
+
+
+def test_a_garbled_row_names_its_line_behind_empty_ones_and_keeps_what_came(pipe: Path) -> None:
+    send(pipe, csv(100).encode() + b"\n\n\xff" + csv(1, titles=None).encode())
+    got: list[Chunk] = []
+    with pytest.raises(RecordingError, match=f"{pipe}, line 104: not a number"):
+        got.extend(RowSource(pipe, WINDOW, clock=Ticking()))
+    assert len(joined(got).times) > 90
+
+
+def test_what_is_no_text_is_one_line(pipe: Path) -> None:
+    send(pipe, gzip.compress(csv(100).encode()))
+    with pytest.raises(RecordingError, match=f"{pipe}: is not text"):
+        list(RowSource(pipe, WINDOW))
+
+
+def test_rows_in_one_burst_are_told_to_need_a_rate(pipe: Path) -> None:
+    send(pipe, csv(100, samples=still(100), titles=None, times=()))
+    with pytest.raises(RecordingError, match=r"no sensor is that fast.*need --rate HZ"):
+        list(RowSource(pipe, WINDOW))
+
+
+def test_a_closed_standard_input_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", None)
+    with pytest.raises(RecordingError, match="standard input: is closed"):
+        list(open_rows("-", "imu", WINDOW))
 
 
 def test_rows_are_live() -> None:
