@@ -219,12 +219,14 @@ def _make_raw(descriptor: int, speed: int | None, path: Path) -> None:
     RecordingError: the line refuses.
     """
     try:
-        tty.setraw(descriptor, termios.TCSANOW)
         modes = termios.tcgetattr(descriptor)
         modes[2] |= termios.CLOCAL | termios.CREAD
         if speed is not None:
             modes[4] = modes[5] = speed
         termios.tcsetattr(descriptor, termios.TCSANOW, modes)
         termios.tcflush(descriptor, termios.TCIFLUSH)
+        tty.setraw(
+            descriptor, termios.TCSANOW
+        )  # last: whoever sees a raw line knows that nothing is thrown away any more
     except termios.error as error:
         raise RecordingError(f"the line cannot be set: {error.args[-1]}", where=path) from error

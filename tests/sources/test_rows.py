@@ -30,10 +30,11 @@ WINDOW = spec(seconds=0.5)
 class Ticking:
     """A clock that is 10 ms later at each look, and it is looked at once a line."""
 
-    now = 0
+    def __init__(self, step: int = 10_000_000) -> None:
+        self.now, self._step = 0, step
 
     def monotonic_ns(self) -> int:
-        self.now += 10_000_000
+        self.now += self._step
         return self.now
 
     def sleep(self, seconds: float) -> None:
@@ -229,7 +230,7 @@ def test_what_is_no_text_is_one_line(pipe: Path) -> None:
 def test_rows_in_one_burst_are_told_to_need_a_rate(pipe: Path) -> None:
     send(pipe, csv(100, samples=still(100), titles=None, times=()))
     with pytest.raises(RecordingError, match=r"no sensor is that fast.*need --rate HZ"):
-        list(RowSource(pipe, WINDOW))
+        list(RowSource(pipe, WINDOW, clock=Ticking(step=1000)))
 
 
 def test_a_closed_standard_input_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
