@@ -101,7 +101,8 @@ def _camera(node: Node) -> tuple[Bend, Cropping]:
 
 
 def _optics(node: Node) -> DepthPreprocessor:
-    built = preprocess.build(node.preprocess) if node.preprocess else DepthPreprocessor()
+    # A tower that brings its own preprocessing may leave the node's empty, or with no more than a size.
+    built = preprocess.build(node.preprocess) if "kind" in node.preprocess else DepthPreprocessor()
     return built if isinstance(built, DepthPreprocessor) else DepthPreprocessor()
 
 

@@ -63,6 +63,17 @@ def test_noise_never_makes_a_distance_negative_or_farther_than_the_camera_sees()
         assert seen[1:].min() > 0 and seen[1:].max() <= 20.001
 
 
+def test_a_node_without_constants_has_those_of_its_kind() -> None:
+    """As of a checkpoint that brings its own preprocessing; a distillation adds how fine the frames are drawn."""
+    room, bent = _room(), []
+    for known in ({}, {"size": 224}, {"kind": "depth", "size": 224}):
+        bend, _ = aligned.bender(Node("depth", "depth-s", augment={"noise": 0.1}, preprocess=known))
+        bent.append(bend(room, np.random.default_rng(1), aligned.ALONE))
+    assert not np.array_equal(bent[0], room)
+    np.testing.assert_array_equal(bent[1], bent[0])
+    np.testing.assert_array_equal(bent[2], bent[0])
+
+
 def test_holes_are_a_patch_or_single_pixels_without_distance() -> None:
     areas, shares = [], []
     for seed in range(30):
