@@ -137,7 +137,7 @@ class _Binding(Run[Recipe]):
         return results
 
     def _stamp(self) -> str:
-        """Of all files that the recipe names."""
+        """Of all files that a fold is made of."""
         edges, nodes = self.recipe.edges, self.recipe.nodes.values()
         data = [one for edge in edges for one in edge.data]
         return identity.stamp(data, [*(edge.unseen for edge in edges), *(node.checkpoint for node in nodes)])

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from edgebind import modality as modalities
 from edgebind.bundle import sha256
+from edgebind.train.data import pairs
 from edgebind.train.recipe import Data
 
 SIZE_SAYS_NOTHING = (".npy", ".wav", ".jsonl", ".tif", ".tiff", ".bmp", ".pgm", ".ppm")
@@ -46,8 +47,10 @@ def _files_of(data: Data) -> list[tuple[str, Path]]:
 
 
 def _named_in(table: Path) -> list[tuple[str, Path]]:
-    rows = [json.loads(line) for line in table.read_text(encoding="utf-8").splitlines() if line.strip()]
-    values = dict.fromkeys(value for row in rows for key, value in row.items() if key not in ("text", "group"))
+    """Files in the columns that sensors are read from; what else a row says, text too, is in the table itself."""
+    sensors = set(modalities.MODALITIES) - {"text"}
+    found = [row[key] for _, row in pairs.rows(table) if isinstance(row, dict) for key in row if key in sensors]
+    values = dict.fromkeys(value for value in found if isinstance(value, str))
     return [(value, table.parent / value) for value in values if (table.parent / value).is_file()]
 
 

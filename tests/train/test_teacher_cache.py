@@ -186,6 +186,20 @@ def test_a_table_is_known_by_its_rows_and_by_what_they_name(tmp_path: Path) -> N
     assert len({str(one) for one in (first, second, identity.of_data([data], None))}) == 3
 
 
+def test_a_table_may_say_more_than_files_in_a_row(tmp_path: Path) -> None:
+    """Numbers, lists and long captions are of no sensor; rows that are no pairs are the reader's to refuse, lines that are no JSON too."""
+    table, data = tmp_path / "table.jsonl", Data("table", str(tmp_path / "table.jsonl"))
+    (tmp_path / "a.jpg").write_bytes(b"a")
+    row = {"thermal": "a.jpg", "frame": 12, "box": [1, 2], "caption": 300 * "a man walks "}
+    table.write_text(f"{json.dumps(row)}\n[]\n" + '{"thermal": 3}\n')
+    first = identity.stamp([data], [])
+    (tmp_path / "a.jpg").write_bytes(b"another")
+    assert identity.stamp([data], []) != first
+    table.write_text("{\n")
+    with pytest.raises(RecordingError, match="line 1: is no JSON"):
+        identity.stamp([data], [])
+
+
 def test_vectors_without_a_word_on_their_teacher_are_refused(tmp_path: Path) -> None:
     _cache(tmp_path).fill(draw, Teacher())
     (tmp_path / "cache.json").unlink()

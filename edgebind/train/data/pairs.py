@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -210,23 +210,35 @@ def _by_stem(folder: Path) -> dict[str, Path]:
 def _read_table(data: Data, left: Node, right: Node) -> list[Pair]:
     path, found = Path(data.path), []
     ends = (left.modality, right.modality)
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except OSError as error:
-        raise RecordingError(f"cannot be read: {error.strerror or error}", where=path) from error
-    for number, line in enumerate(lines, 1):
-        if line.strip():
-            row = _row(line, f"{path}, line {number}", *ends)
-            loads = tuple(_loader_of(row[node.modality], path.parent, node) for node in (left, right))
-            found.append(Pair(f"{number:06} {row[ends[0]]}", str(row.get("group", "")), (loads[0], loads[1])))
+    for number, read in rows(path):
+        row = _require_ends(read, f"{path}, line {number}", *ends)
+        loads = tuple(_loader_of(row[node.modality], path.parent, node) for node in (left, right))
+        found.append(Pair(f"{number:06} {row[ends[0]]}", str(row.get("group", "")), (loads[0], loads[1])))
     return found
 
 
-def _row(line: str, where: str, left: str, right: str) -> dict[str, Any]:
+def rows(table: Path) -> Iterator[tuple[int, Any]]:
+    """Number from 1 and value of each line of a `.jsonl` that is not empty.
+
+    Raises
+    ------
+    RecordingError: it cannot be read, or a line is no JSON.
+    """
     try:
-        row = json.loads(line)
-    except ValueError as error:
-        raise RecordingError("is no JSON", where=where, got=error) from error
+        lines = table.read_text(encoding="utf-8").splitlines()
+    except OSError as error:
+        raise RecordingError(f"cannot be read: {error.strerror or error}", where=table) from error
+    except UnicodeDecodeError as error:
+        raise RecordingError("is no text in UTF-8", where=table, got=error) from error
+    for number, line in enumerate(lines, 1):
+        if line.strip():
+            try:
+                yield number, json.loads(line)
+            except ValueError as error:
+                raise RecordingError("is no JSON", where=f"{table}, line {number}", got=error) from error
+
+
+def _require_ends(row: Any, where: str, left: str, right: str) -> dict[str, Any]:
     absent = [end for end in (left, right) if not isinstance(row, dict) or not isinstance(row.get(end), str)]
     if absent:
         raise RecordingError(f"no {absent[0]!r} in a row", where=where, wanted=f"{left} and {right}, as text")

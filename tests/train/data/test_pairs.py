@@ -148,6 +148,12 @@ def test_a_table_that_is_none_is_one_clear_line(table: Path, line: str, message:
         _source(Data("table", str(table)))
 
 
+def test_a_table_that_is_no_text_is_one_clear_line(table: Path) -> None:
+    table.write_bytes(b"\xff\xfe")
+    with pytest.raises(RecordingError, match="is no text in UTF-8"):
+        _source(Data("table", str(table)))
+
+
 def test_a_picture_that_is_none_is_named_when_it_is_read(table: Path) -> None:
     (table.parent / "ir" / "0005.png").write_bytes(b"no picture")
     with pytest.raises(RecordingError, match=r"0005\.png: is no picture"):
