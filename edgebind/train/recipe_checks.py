@@ -42,8 +42,8 @@ def _check_ends(ends: tuple[str, ...], recipe: Recipe, path: Path) -> None:
 
 def _check_graph(recipe: Recipe, path: Path) -> None:
     """Each two nodes have one edge, which reports and losses call by their names; and a node that learns has one at all."""
-    names = [edge.name for edge in recipe.edges]
-    twice = sorted({name for name in names if names.count(name) > 1})
+    ends = [frozenset(edge.ends) for edge in recipe.edges]
+    twice = [edge.name for edge in recipe.edges if ends.count(frozenset(edge.ends)) > 1]
     if twice:
         wanted = "one, with all its data and prompts"
         raise OptionError("two edges have the same ends", where=path, wanted=wanted, got=twice[0])

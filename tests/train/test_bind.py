@@ -181,6 +181,11 @@ def test_a_stopped_run_goes_on_exactly(plan: Recipe, tmp_path: Path) -> None:
             '[[edges]]\nends = ["imu", "text"]\ntemperature = 0.1\ndata = []\n\n[[edges]]',
             r"two edges have the same ends \(wanted one, with all its data and prompts, got imu-text\)",
         ),
+        (
+            "[[edges]]",
+            '[[edges]]\nends = ["text", "imu"]\ntemperature = 0.1\ndata = []\n\n[[edges]]',
+            r"two edges have the same ends \(wanted one, with all its data and prompts, got text-imu\)",
+        ),
         ("batch = 16", "batch = 16\nchunk = 5", "not made of whole chunks"),
         ("batch = 16", 'batch = 16\nprecision = "fp8"', "unknown training.precision"),
         ("steps = 12", "step = 12", "unknown key 'training.step'"),
