@@ -57,6 +57,15 @@ def test_vectors_that_are_all_alike_do_not_align() -> None:
     assert (found.nearer, found.p) == (0.5, 1.0)
 
 
+def test_thousands_of_pairs_that_are_all_alike_do_not_align_either() -> None:
+    pairs = [(at, at) for at in range(2000)]
+    for seed in range(3):  # rounding may fall to either side
+        left, right = (np.tile(_unit(1, seed=seed + 10 * side), (2000, 1)) for side in (1, 2))
+        found = alignment.of_pairs(left, right, pairs, shuffles=40)
+        assert found.shuffled == pytest.approx(found.cosine, abs=1e-7)
+        assert found.p == 1.0
+
+
 def test_pairs_that_know_nothing_of_each_other_are_at_chance() -> None:
     found = alignment.of_pairs(_unit(60), _unit(60, seed=7), PAIRS)
     assert found.p > 0.02
