@@ -27,6 +27,8 @@ SATURATED_PIXELS = 0.1
 """Share of a frame's pixels at the lowest or highest value, above which it counts as cut off: pictures have some."""
 SETTLE_S = 0.4
 """Over so many seconds acceleration is averaged to see where down is: steps and motors are over by then."""
+STANDING = 1e-12
+"""Sum of squares of the rad/s of a sensor that stands still: more than rounding makes, less than any noise."""
 
 Array = NDArray[Any]
 
@@ -154,7 +156,10 @@ class _Turning:
 
     @property
     def ratio(self) -> float | None:
-        return float(np.sqrt(self._by_gravity / self._by_gyroscope)) if self._by_gyroscope > 0 else None
+        """None where one of the two has seen nothing, as of an accelerometer that says the same all the time."""
+        if min(self._by_gravity, self._by_gyroscope) < STANDING:
+            return None
+        return float(np.sqrt(self._by_gravity / self._by_gyroscope))
 
 
 def _averaged(values: Array, width: int) -> NDArray[np.float64]:

@@ -114,6 +114,8 @@ def _parsed(data: dict[str, Any]) -> CalibrationSet:
         raise ValueError(f"format {data.get('format')!r}")
     modality = modalities.get(data["modality"]).name
     members = tuple(_member(member) for member in data["recordings"])
+    if not members:
+        raise ValueError("no recordings")
     said = units.parse(",".join(f"{quantity}={unit}" for quantity, unit in data["units"].items()))
     return CalibrationSet(
         modality, parse_window(data["window"]), dict(said.given), members, _draw(data["draw"], strata.ASPECTS[modality])

@@ -151,7 +151,8 @@ def test_what_is_no_set_of_this_sensor_is_not_replaced(walks: Path, capsys: pyte
     assert run("collect", walks, "--modality", "imu", "--out", walks) == 0
     assert run("collect", walks, "--modality", "imu", "--out", walks) == 0  # its own may be
     spec = sets.default_window("thermal")
-    sets.write(sets.CalibrationSet("thermal", spec, {}, (), _draw_of_thermal()), walks / sets.FILE)
+    members = (sets.Member("0.png", "", "calibrate", 1),)
+    sets.write(sets.CalibrationSet("thermal", spec, {}, members, _draw_of_thermal()), walks / sets.FILE)
     assert run("collect", walks, "--modality", "imu", "--out", walks) == 2
     assert "another sensor's set is there (wanted imu, got thermal)" in capsys.readouterr().err
 

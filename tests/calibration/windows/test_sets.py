@@ -141,6 +141,7 @@ def test_a_drawing_that_cannot_be_is_refused(walks: Path, key: str, value: objec
         ("window", {"rate_hz": 50}),
         ("units", {"acc": "furlong"}),
         ("recordings", [{"path": "0.csv"}]),
+        ("recordings", []),
         ("recordings", {"0.csv": "calibrate"}),
         ("modality", "smell"),
         ("draw", None),
@@ -179,6 +180,14 @@ def test_rotation_in_degrees_is_seen_by_how_gravity_turns(walks: Path) -> None:
     (line,) = lines(collect(walks))
     assert line.startswith("1.csv turns ")
     assert line.endswith("say --units gyro=deg/s")
+
+
+def test_an_accelerometer_that_stands_still_says_nothing_about_the_gyroscope(walks: Path) -> None:
+    table = motion(40, 1)
+    table[:, 1:4] = 0.1, 0.2, 9.8
+    write(walks / "1.csv", table)
+    (line,) = (line for line in lines(collect(walks)) if line.startswith("1.csv"))
+    assert "channels ax, ay, az never move" in line
 
 
 def test_acceleration_in_g_is_one_line_and_the_others_are_still_looked_at(walks: Path) -> None:
