@@ -137,10 +137,11 @@ class _Binding(Run[Recipe]):
         return results
 
     def _stamp(self) -> str:
-        """Of all files that a fold is made of."""
+        """Of all files that a fold is made of; process 0's, since other machines may have copied theirs at another time."""
         edges, nodes = self.recipe.edges, self.recipe.nodes.values()
         data = [one for edge in edges for one in edge.data]
-        return identity.stamp(data, [*(edge.unseen for edge in edges), *(node.checkpoint for node in nodes)])
+        others = [*(edge.unseen for edge in edges), *(node.checkpoint for node in nodes)]
+        return processes.of_first(identity.stamp(data, others), self.device)
 
 
 def _report(recipe: Recipe, folds: list[Measured], objective: GraphObjective, towers: nn.ModuleDict) -> dict[str, Any]:

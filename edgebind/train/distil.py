@@ -116,7 +116,8 @@ class _Distillation(Run[DistilRecipe]):
         """What a student that never saw fold `number` makes of it, beside its teacher; kept on disk until the run ends."""
         recipe = self.recipe
         others = (file_for(recipe.teacher, number), recipe.unseen, recipe.text.checkpoint)
-        stamp = identity.stamp(recipe.data, others)
+        # Process 0's: other machines may have copied their files at another time.
+        stamp = processes.of_first(identity.stamp(recipe.data, others), self.device)
         kept = self.kept(self.results(number), stamp)
         if kept is not None:
             return Judged.from_dict(kept)

@@ -73,6 +73,12 @@ def add_up(tensors: Iterable[Tensor]) -> None:
         begin += tensor.numel()
 
 
+def of_first(text: str, device: torch.device) -> str:
+    """What process 0 says, where each says something of the same length."""
+    letters = torch.tensor(list(text.encode()), device=device)
+    return bytes(gather(letters)[: len(letters)].tolist()).decode()
+
+
 def require_agreement(where: str, device: torch.device) -> None:
     """Come back when every process stands at `where`.
 

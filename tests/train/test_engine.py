@@ -201,6 +201,13 @@ def test_statistics_of_a_frozen_tower_keep_every_bit() -> None:
     torch.testing.assert_close(norm.running_mean, before, rtol=0, atol=0)
 
 
+def test_what_process_0_says_holds_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    cpu = torch.device("cpu")
+    assert processes.of_first("09af", cpu) == "09af"
+    monkeypatch.setattr(processes, "gather", lambda rows: torch.cat([torch.tensor(list(b"first")), rows]))
+    assert processes.of_first("other", cpu) == "first"
+
+
 def test_processes_that_see_other_files_are_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
     cpu = torch.device("cpu")
     processes.require_agreement("step 3 of everything", cpu)
