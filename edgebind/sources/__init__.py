@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 from edgebind.errors import OptionError
 from edgebind.manifest import WindowSpec
@@ -34,20 +35,33 @@ class Wanted:
 def _file(address: str, wanted: Wanted) -> Source:
     from edgebind.sources.file import open_recording
 
-    return open_recording(
-        address,
-        wanted.modality,
-        wanted.spec,
-        rate_hz=wanted.rate_hz,
-        units=wanted.units,
-        chunk_seconds=wanted.chunk_seconds,
-    )
+    return _opened(open_recording, address, wanted)
 
 
 def _rows(address: str, wanted: Wanted) -> Source:
     from edgebind.sources.rows import open_rows
 
-    return open_rows(
+    return _opened(open_rows, address, wanted)
+
+
+class _Opener(Protocol):
+    """How the module of a protocol opens its sources."""
+
+    def __call__(
+        self,
+        address: str,
+        modality: str,
+        spec: WindowSpec,
+        /,
+        *,
+        rate_hz: float | None,
+        units: Units | None,
+        chunk_seconds: float,
+    ) -> Source: ...
+
+
+def _opened(opener: _Opener, address: str, wanted: Wanted) -> Source:
+    return opener(
         address,
         wanted.modality,
         wanted.spec,
