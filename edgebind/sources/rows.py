@@ -10,6 +10,7 @@ a stamp of its own was taken when its line came.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import io
 import os
 import stat
@@ -90,6 +91,10 @@ class RowSource(TableSource):
         self._speed = speed
         self._came: list[int] = []
         """When the lines came that are no samples yet, nanoseconds since 1970."""
+        self._waiting = self._old = 0
+        """Bytes that are left of those that waited in a pipe when we came, and how many of `_came` were among them."""
+        self._by_arrival = False
+        """Whether rows are stamped as they come."""
         self._is_line = False
         """Whether it is a serial line, which ends only when it is cut."""
         self._clock = clock or SystemClock()
@@ -102,14 +107,17 @@ class RowSource(TableSource):
             if str(self.path) != STANDARD_INPUT and stream.isatty():
                 _make_raw(stream.fileno(), self._speed, self.path)
                 self._is_line = True
+            self._waiting = _waiting(stream.fileno())
             yield self._stamped(bounded(stream, self.name))
 
     def _stamped(self, rows: Iterator[str]) -> Iterator[str]:
         for text in rows:
             if self._is_line and not text.endswith("\n"):
                 break
+            self._waiting -= len(text.encode())
             if text.strip():
                 self._came.append(self._epoch + self._clock.monotonic_ns())
+                self._old += self._waiting >= 0
             yield text
         if self._is_line:
             raise RecordingError("the serial line is gone", where=self.name, remedy="is the sensor still connected?")
@@ -117,16 +125,20 @@ class RowSource(TableSource):
     def _head(self, rows: Iterator[str]) -> Head:
         head = read_head(rows, self.name)
         if self._is_line and self._is_no_head(head):
-            self._came.clear()
+            self._forget()
             left_out = head.number - (not head.is_bare)
             head = read_head(rows, self.name)
             head.number += left_out
         if not head.is_bare:
-            self._came.clear()
+            self._forget()
         if any(NO_TEXT in cell for cell in head.cells):
             remedy = "is that the sensor's speed?" if self._is_line else None
             raise RecordingError("is not text", where=self.name, wanted="rows in UTF-8", remedy=remedy)
         return head
+
+    def _forget(self) -> None:
+        self._came.clear()
+        self._old = 0
 
     def _is_no_head(self, head: Head) -> bool:
         """Whether the sensor was in the middle of this line, or greeted first."""
@@ -140,13 +152,24 @@ class RowSource(TableSource):
             lines.append(text)
             waited = self._came[-1] - self._came[0] if self._came else 0
             if waited >= patience or len(lines) == BLOCK:
-                yield lines
-                lines, patience = [], self._chunk
+                patience = self._chunk if self._came else patience
+                yield self._without_old(lines)
+                lines = []
         if lines:
-            yield lines
+            yield self._without_old(lines)
+
+    def _without_old(self, lines: Lines) -> Lines:
+        """Rows that waited for us came nobody knows when; empty lines in their places keep the numbers of the others."""
+        old, self._old = self._old, 0
+        if not self._by_arrival or not 0 < old < len(self._came):
+            return lines
+        del self._came[:old]
+        first = [place for place, text in enumerate(lines) if text.strip()][old]
+        return ["\n"] * first + lines[first:]
 
     def _require_times(self, layout: Layout) -> None:
         """Rows need no stamp."""
+        self._by_arrival = layout.time is None and self._rate is None
 
     def _remedy(self, layout: Layout) -> str:
         if layout.time or self._rate is not None:
@@ -155,7 +178,7 @@ class RowSource(TableSource):
 
     def _times(self, own: Times | None, row: int, count: int) -> Times:
         came, self._came = self._came[:count], self._came[count:]
-        if own is None and self._rate is None:
+        if self._by_arrival:
             return np.array(came, np.int64)
         return super()._times(own, row, count)
 
@@ -209,6 +232,13 @@ def _open(path: Path) -> int:
     descriptor = os.open(path, os.O_RDONLY | os.O_NOCTTY | os.O_NONBLOCK)
     os.set_blocking(descriptor, True)
     return descriptor
+
+
+def _waiting(descriptor: int) -> int:
+    """Bytes that wait in a pipe; 0 of anything else."""
+    if not stat.S_ISFIFO(os.fstat(descriptor).st_mode):
+        return 0
+    return int.from_bytes(fcntl.ioctl(descriptor, termios.FIONREAD, bytes(4)), sys.byteorder)
 
 
 def _make_raw(descriptor: int, speed: int | None, path: Path) -> None:

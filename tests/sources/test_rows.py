@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import gzip
 import json
 import os
@@ -126,6 +127,24 @@ def test_rows_without_a_stamp_were_taken_when_they_came(pipe: Path) -> None:
     np.testing.assert_array_equal(np.diff(found.times), 10_000_000)
     assert abs(int(found.times[0]) - time.time_ns()) < 60e9
     np.testing.assert_allclose(found.samples, values, atol=1e-6)
+
+
+def test_rows_that_waited_for_us_have_no_time(pipe: Path) -> None:
+    values = still(800)
+    rows = csv(800, samples=values, titles=None, times=()).splitlines(keepends=True)
+    writer = os.open(pipe, os.O_RDWR)
+    os.write(writer, "".join(rows[:200]).encode())
+    waiting = int.from_bytes(fcntl.ioctl(writer, termios.FIONREAD, bytes(4)), sys.byteorder)
+
+    def go_on() -> None:
+        while int.from_bytes(fcntl.ioctl(writer, termios.FIONREAD, bytes(4)), sys.byteorder) >= waiting:
+            time.sleep(0.001)
+        os.write(writer, "".join(rows[200:]).encode())
+        os.close(writer)
+
+    threading.Thread(target=go_on, daemon=True).start()
+    found = joined(list(RowSource(pipe, spec(seconds=2.5), clock=Ticking())))
+    np.testing.assert_allclose(found.samples, values[200:], atol=1e-6)
 
 
 def test_a_rate_stamps_rows_evenly(pipe: Path) -> None:
