@@ -33,6 +33,8 @@ from edgebind.sources.table import BLOCK, Head, Lines, TableSource, read_head
 from edgebind.sources.units import Units
 
 STANDARD_INPUT = "-"
+AT_ONCE = 64
+"""Rows parsed at a time, of a pipe that is filled faster than a sensor would: those before a faulty row go with it."""
 NO_TEXT = "\ufffd"
 """What a byte becomes that is no UTF-8; it stands in no number, so it is found where its line is."""
 
@@ -148,11 +150,13 @@ class RowSource(TableSource):
         """What came in a chunk's time; at first in a window's, which is enough to see if it can be true."""
         lines: Lines = []
         patience = round(self._spec.seconds * NANOSECONDS)
+        most = BLOCK if self._by_arrival else round(self._spec.seconds * self._spec.rate_hz)
         for text in rows:
             lines.append(text)
             waited = self._came[-1] - self._came[0] if self._came else 0
-            if waited >= patience or len(lines) == BLOCK:
+            if waited >= patience or len(lines) >= most:
                 patience = self._chunk if self._came else patience
+                most = BLOCK if self._by_arrival else AT_ONCE
                 yield self._without_old(lines)
                 lines = []
         if lines:

@@ -258,5 +258,14 @@ def test_a_closed_standard_input_is_one_line(monkeypatch: pytest.MonkeyPatch) ->
         list(open_rows("-", "imu", WINDOW))
 
 
+def test_what_came_well_before_a_row_that_is_cut_off_is_kept(pipe: Path) -> None:
+    send(pipe, csv(700) + "1.0,2.0\n")
+    got: list[Chunk] = []
+    with pytest.raises(RecordingError, match=f"{pipe}, line 702: cut off"):
+        for chunk in RowSource(pipe, WINDOW):
+            got.append(chunk)
+    assert sum(len(chunk) for chunk in got) > 700 - 64
+
+
 def test_rows_are_live() -> None:
     assert not sources.is_recorded("rows:/dev/ttyACM0@115200")
